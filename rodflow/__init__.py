@@ -1,0 +1,34 @@
+"""rodflow: continuous-time models of optimizers at the edge of stability.
+
+One unit of flow time is one optimizer step.
+"""
+
+from rodflow.curvature import critical_sharpness as critical_sharpness
+from rodflow.curvature import effective_sharpness as effective_sharpness
+from rodflow.curvature import nyquist_response as nyquist_response
+from rodflow.curvature import sharpness as sharpness
+from rodflow.flows.covariance import CovarianceRod as CovarianceRod
+from rodflow.flows.flow import AbstractFlow as AbstractFlow
+from rodflow.flows.rod import AbstractClosure as AbstractClosure
+from rodflow.flows.rod import RodFlow as RodFlow
+from rodflow.flows.rod import SignedRod as SignedRod
+from rodflow.flows.stable import StableFlow as StableFlow
+from rodflow.iteration import Iteration as Iteration
+from rodflow.iteration import PhaseState as PhaseState
+from rodflow.parity import Parity as Parity
+from rodflow.solvers import Integrator as Integrator
+from rodflow.solvers import LookbackEuler as LookbackEuler
+from rodflow.tracking import FlowTracking as FlowTracking
+from rodflow.tracking import Tracker as Tracker
+from rodflow.tracking import Tracking as Tracking
+from rodflow.tracking import track as track
+from rodflow.transforms.named import OPTIMIZERS as OPTIMIZERS
+from rodflow.transforms.named import heavy_ball as heavy_ball
+from rodflow.transforms.named import nesterov as nesterov
+from rodflow.transforms.named import rmsprop as rmsprop
+from rodflow.transforms.scalar_adam import scalar_adam as scalar_adam
+from rodflow.transforms.scalar_adam import scalar_nadam as scalar_nadam
+from rodflow.transforms.scalar_adam import scale_by_scalar_adam as scale_by_scalar_adam
+from rodflow.transforms.scalar_adam import scale_by_scalar_nadam as scale_by_scalar_nadam
+from rodflow.transforms.scalar_rms import scalar_rmsprop as scalar_rmsprop
+from rodflow.transforms.scalar_rms import scale_by_scalar_rms as scale_by_scalar_rms

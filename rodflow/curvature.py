@@ -1,0 +1,156 @@
+"""Sharpness at the edge of stability: Hessian eigenvalues in the metric of the optimizer.
+
+A mode leaves stability when the linearised map has an eigenvalue -1. For a chain that acts on each
+element by itself, the *Nyquist probe* finds where, without a table: freeze the auxiliary leaves and
+clocks at their present values and feed the alternating gradient (-1)^t until the update settles
+into -(-1)^t r. The edge is where the top eigenvalue of diag(r)^1/2 H diag(r)^1/2 reaches 2, so that
+
+    effective sharpness = lambda_max / 2            (1 is the edge, for every optimizer)
+
+Source: MATH.md section 2; Cohen et al. 2021 (arXiv 2103.00065), 2022 (2207.14484). Sign and
+spectral updates (Lion, Muon) have no linear response, hence no such edge.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import optax
+from jaxtyping import Array, Float, PyTree
+from matfree import decomp, eig
+
+from rodflow.iteration import Iteration, PhaseState
+from rodflow.parity import Parity
+
+# Enough for the response to settle in double precision at b1 up to 0.99, and b2 down to 0.5.
+_PROBE_ITERATIONS = 64
+_KRYLOV_DEPTH = 30
+
+
+def nyquist_response(iteration: Iteration, state: PhaseState) -> PyTree[Array]:
+    """The response r of the update to a gradient that alternates in sign, per unit of gradient.
+
+    Of the structure of `params`; `lr (1 - b1) / ((1 + b1) p)` for Adam with preconditioner p. The
+    state must be one that `iteration` initialised, after at least one step for an adaptive method
+    (its preconditioner is zero before).
+
+    In the frame that alternates with the gradient, the settled oscillation x of phase space is the
+    fixed point of the signed rod's field, -2 x - B(x) = 0, where B is the linear response of the
+    increment; r is twice its part in the parameters.
+    """
+    parity = iteration.parity
+    oscillates = jax.tree.map(lambda p: p is Parity.OSCILLATING, parity)
+    auxiliary = jax.tree.map(lambda p: p is Parity.AUXILIARY, parity)
+    # A step from where the clocks stood before their last tick ends at their present values.
+    state = jax.tree.map(lambda z, p: z - 1 if p is Parity.CLOCK else z, state, parity)
+    present = eqx.filter(state, auxiliary)
+    ones = jax.tree.map(jnp.ones_like, state.params)
+
+    def settle(carry: tuple[PhaseState, PhaseState], _: None) -> tuple[Any, None]:
+        x, memory = carry
+        # Linearise about no gradient and no momentum, where second moments feel no oscillation.
+        still = eqx.combine(memory, jax.tree.map(jnp.zeros_like, eqx.filter(state, oscillates)))
+        still = eqx.combine(still, state)
+        tangent = eqx.combine(x, jax.tree.map(jnp.zeros_like, state))
+        zeros = jax.tree.map(jnp.zeros_like, ones)
+        after, response = jax.jvp(iteration.respond, (still, zeros), (tangent, ones))
+        x = jax.tree.map(lambda b: -b / 2, eqx.filter(response, oscillates))
+        # And let the step end with the auxiliary leaves as they are at present.
+        memory = jax.tree.map(lambda a, m, g: a - g, present, memory, eqx.filter(after, auxiliary))
+        return (x, memory), None
+
+    x = jax.tree.map(jnp.zeros_like, eqx.filter(state, oscillates))
+    (x, _), _ = jax.lax.scan(settle, (x, present), length=_PROBE_ITERATIONS)
+    return jax.tree.map(lambda leaf: 2 * leaf, x.params)
+
+
+def sharpness(
+    loss: Callable[[PyTree], Float[Array, ""]],
+    params: PyTree,
+    k: int = 1,
+    metric: PyTree | None = None,
+    depth: int = _KRYLOV_DEPTH,
+) -> Float[Array, " k"]:
+    """The k largest eigenvalues of the Hessian of `loss` at `params`, in descending order.
+
+    With `metric` (positive, of the structure of `params`) those of diag(metric)^1/2 H
+    diag(metric)^1/2. By Lanczos iteration with full reorthogonalisation (matfree); exact for fewer
+    than `depth` parameters. **Raises** `ValueError` for k below 1 or above what there is.
+    """
+    size = sum(leaf.size for leaf in jax.tree.leaves(params))
+    depth = min(max(depth, 2 * k), size)
+    if not 1 <= k <= size:
+        raise ValueError(f"`k` is {k}; it must be from 1 to the number of parameters, {size}.")
+    scale = None if metric is None else jax.tree.map(jnp.sqrt, metric)
+
+    def matvec(v: PyTree) -> PyTree:
+        scaled = v if scale is None else jax.tree.map(jnp.multiply, scale, v)
+        product = jax.jvp(jax.grad(loss), (params,), (scaled,))[1]
+        return product if scale is None else jax.tree.map(jnp.multiply, scale, product)
+
+    start = optax.tree.random_like(jax.random.key(0), params)
+    lanczos = decomp.tridiag_sym(depth, reortho="full", custom_vjp=False)
+    values, _ = eig.eigh_partial(lanczos)(matvec, start)
+    return jnp.sort(values)[::-1][:k]
+
+
+@eqx.filter_jit
+def effective_sharpness(
+    loss: Callable[[PyTree], Float[Array, ""]],
+    tx: optax.GradientTransformation,
+    state: PhaseState,
+    k: int = 1,
+) -> Float[Array, " k"]:
+    """The k largest eigenvalues of the Hessian relative to the edge of stability of `tx`.
+
+    1.0 is the edge for every elementwise chain. `state` is a `PhaseState` of `Iteration(loss, tx)`.
+    Compiled; works under `jit` and `vmap`. Before the first step of an adaptive method, whose
+    preconditioner is zero there, it is not finite. Source: MATH.md section 2.
+    """
+    iteration = Iteration(loss, tx)
+    iteration.init(state.params)
+    response = nyquist_response(iteration, state)
+    return sharpness(loss, state.params, k, response) / 2
+
+
+def critical_sharpness(
+    name: str, learning_rate: float | Float[Array, ""], b1: float | Float[Array, ""] = 0.9
+) -> float | Float[Array, ""]:
+    """The preconditioned sharpness at which the optimizer `name` leaves stability on a quadratic.
+
+    `name` is one of `rodflow.OPTIMIZERS`; momentum in EMA form. Once bias correction of the
+    momentum matters (small t), divide `learning_rate` by 1 - b1^t. **Raises** `ValueError` for an
+    unknown name. Source: the table of MATH.md section 2.
+    """
+    if name not in _CRITICAL_FACTORS:
+        raise ValueError(f"{name!r} is not in the table; it has {sorted(_CRITICAL_FACTORS)}.")
+    return _CRITICAL_FACTORS[name](b1) / learning_rate
+
+
+def _memoryless(b1):
+    return 2.0
+
+
+def _momentum(b1):
+    return 2 * (1 + b1) / (1 - b1)
+
+
+def _nesterov(b1):
+    return 2 * (1 + b1) / ((1 - b1) * (1 + 2 * b1))
+
+
+_CRITICAL_FACTORS = {
+    "gd": _memoryless,
+    "scalar_rmsprop": _memoryless,
+    "rmsprop": _memoryless,
+    "heavy_ball": _momentum,
+    "scalar_adam": _momentum,
+    "adam": _momentum,
+    "nesterov": _nesterov,
+    "scalar_nadam": _nesterov,
+    "nadam": _nesterov,
+}

@@ -1,0 +1,101 @@
+"""The discrete run, observed without its oscillation, and its twins.
+
+A run at the edge of stability is observed through the second-order midpoint of its parameters and
+the three-step average of its loss (MATH.md section 7),
+
+    wmid[t] = (w[t-1] + 2 w[t] + w[t+1]) / 4        Lavg[t] = (L[t-1] + 2 L[t] + L[t+1]) / 4
+
+so the run is kept one step ahead: the state at t + 1 beside the parameters and loss at t. A run
+that diverges stops where it was, its step is marked, and what is observed from there on is NaN.
+"""
+
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import optax
+from jaxtyping import Array, Float, Int, PRNGKeyArray, PyTree
+
+from rodflow.iteration import Iteration, PhaseState
+
+# A run has diverged when its norm has grown by this factor, or is not finite.
+_RUNAWAY = 1e6
+
+
+class DiscreteRun(NamedTuple):
+    """The parameters and loss at step t, the state at step t + 1, and the step of divergence."""
+
+    params: PyTree
+    loss: Float[Array, ""]
+    state: PhaseState
+    limit: Float[Array, ""]
+    diverged_at: Int[Array, ""]
+
+
+class Observation(NamedTuple):
+    """What is seen of a run at step t: NaN once it has diverged."""
+
+    midpoint: PyTree
+    loss: Float[Array, ""]
+    mean_loss: Float[Array, ""]
+    state: PhaseState
+
+
+def begin(iteration: Iteration, state: PhaseState) -> DiscreteRun:
+    """The run whose step 0 is at `state`."""
+    loss, after = iteration.advance(state)
+    diverged_at = jnp.where(jnp.isfinite(loss), -1, 0).astype(jnp.int32)
+    return DiscreteRun(state.params, loss, after, runaway_limit(state.params), diverged_at)
+
+
+def follow(
+    iteration: Iteration, run: DiscreteRun, step: Int[Array, ""], every: int
+) -> tuple[DiscreteRun, Observation]:
+    """The run `every` steps on, at `step`, and what is seen of it there.
+
+    Costs `every` gradient evaluations and one of the loss.
+    """
+    first = step - every + 1
+    before = jax.lax.fori_loop(0, every - 1, lambda i, r: _advance(iteration, r, first + i), run)
+    now = _advance(iteration, before, step)
+    midpoint = jax.tree.map(_three_step_mean, before.params, now.params, now.state.params)
+    mean_loss = _three_step_mean(before.loss, now.loss, iteration.loss(now.state.params))
+    seen = Observation(midpoint, now.loss, mean_loss, before.state)
+    return now, jax.tree.map(lambda x: jnp.where(now.diverged_at < 0, x, jnp.nan), seen)
+
+
+def one_rounding_unit_away(state: PhaseState, key: PRNGKeyArray) -> PhaseState:
+    """Every parameter moved to its next float, up or down at random."""
+
+    def move(leaf: Array, key: PRNGKeyArray) -> Array:
+        up = jax.random.bernoulli(key, shape=leaf.shape)
+        return jnp.nextafter(leaf, jnp.where(up, jnp.inf, -jnp.inf).astype(leaf.dtype))
+
+    leaves, structure = jax.tree.flatten(state.params)
+    keys = jax.random.split(key, len(leaves))
+    moved = [move(leaf, k) for leaf, k in zip(leaves, keys, strict=True)]
+    return state._replace(params=jax.tree.unflatten(structure, moved))
+
+
+def runaway_limit(tree: PyTree) -> Float[Array, ""]:
+    """The norm beyond which something that starts at `tree` has diverged."""
+    return _RUNAWAY * (1 + norm(tree))
+
+
+def norm(tree: PyTree) -> Float[Array, ""]:
+    """The Euclidean norm over all leaves."""
+    return optax.tree.norm(tree).astype(float)
+
+
+def _advance(iteration: Iteration, run: DiscreteRun, step: Int[Array, ""]) -> DiscreteRun:
+    """From step - 1 to `step`."""
+    loss, after = iteration.advance(run.state)
+    runs_away = ~(norm(run.state.params) <= run.limit) | ~jnp.isfinite(loss)
+    diverged_at = jnp.where(runs_away & (run.diverged_at < 0), step, run.diverged_at)
+    new = run._replace(params=run.state.params, loss=loss, state=after)
+    kept = jax.tree.map(lambda a, b: jnp.where(diverged_at < 0, a, b), new, run)
+    return kept._replace(diverged_at=diverged_at)
+
+
+def _three_step_mean(before: Array, now: Array, after: Array) -> Array:
+    return (before + 2 * now + after) / 4

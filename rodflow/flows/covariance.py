@@ -1,0 +1,168 @@
+"""The covariance rod: the published rod flow, its second moment kept at low rank.
+
+With G+- = G(zbar +- delta) at the two ends of the rod, the outer product Sigma = delta delta' stays
+smooth while delta flips its sign every step (Regis & Chewi 2026, arXiv 2602.01480, 2605.06821):
+
+    d zbar/dt  = A                                   A = (G+ + G-) / 2
+    d Sigma/dt = (A A' + B B') / 2 - 2 Sigma         B = (G+ - G-) / 2
+
+(without the look-back term, which the solver supplies). For rank r the landscape is sampled at
+zbar +- sqrt(r) D_k with D D' = Sigma, the third-degree spherical-radial cubature of that
+covariance: A is the mean of the even parts, B B' becomes sum_k B_k B_k' with the odd parts over
+sqrt(r).
+
+Sigma = Y C Y' with a basis Y, orthonormal in a metric W of phase space, and a small matrix C
+follows the projection of d Sigma/dt on the tangent space of rank-r matrices (MATH.md section 3;
+Koch & Lubich 2007, SIAM J. Matrix Anal. Appl. 29, 434). With M = (A A' + sum_k B_k B_k') / 2 and Pi
+the W-orthogonal projection on the span of Y,
+
+    dC/dt = Y'W M W Y - 2 C + 2 floor I
+    dY/dt = N (I + N'W N)^-1/2,    N = (I - Pi) M W Y (C + floor I)^-1
+
+The inverse is the weak point of the projection: columns that have decayed would turn ever faster.
+The floor, kappa^2 |A|^2 (and kappa^2 tr C in the inverse), keeps them alive, and the root bounds
+the rate at which any of them turns to one radian per step, so that any rank is safe; slow turns are
+those of the projection. The metric measures momentum in units of the parameters: a leaf of the
+optimizer's state is scaled by how far a unit of it moves the parameters in one step.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import optax
+from jaxtyping import Array, Float, PyTree
+
+from rodflow.flows.rod import AbstractClosure, even_and_odd, present
+from rodflow.iteration import Iteration, PhaseState
+
+
+class CovarianceRodState(NamedTuple):
+    """Centre, basis Y of (rank, ...) leaves (None where nothing oscillates), and C."""
+
+    zbar: PhaseState
+    basis: PhaseState
+    covariance: Float[Array, "rank rank"]
+
+
+class CovarianceRod(AbstractClosure):
+    """Sigma = Y C Y' of rank `rank`; rank 1 is the rod of the papers.
+
+    `seed` is kappa, of the floor kappa^2 |A|^2 of C. **Raises** `ValueError` for a rank below 1.
+    Source: MATH.md section 3.
+    """
+
+    rank: int = 1
+    seed: Float[Array, ""] = eqx.field(converter=jnp.asarray, default=1e-3)
+
+    def __check_init__(self) -> None:
+        if self.rank < 1:
+            raise ValueError(f"`rank` is {self.rank}; it must be at least 1.")
+
+    def init(
+        self, iteration: Iteration, state: PhaseState, offset: PhaseState
+    ) -> CovarianceRodState:
+        """The first rod is half the coming step; further directions are drawn at random."""
+        size = sum(x.size for x in jax.tree.leaves(offset))
+        if self.rank > size:
+            raise ValueError(f"`rank` is {self.rank}; phase space has {size} oscillating numbers.")
+        metric = _metric(iteration, state, offset)
+        step = eqx.filter(iteration.increment(state), present(offset))
+        half = jax.tree.map(lambda g: g[None] / 2, step)
+        length = jnp.sqrt(_gram(half, half, metric)[0, 0])
+        draw = jax.vmap(lambda key: optax.tree.random_like(key, offset))
+        basis = jax.tree.map(
+            lambda x, h: x.at[0].set(jnp.where(length > 0, h[0] / length, x[0])),
+            draw(jax.random.split(jax.random.key(0), self.rank)),
+            half,
+        )
+        basis = _combine(_inverse_root(_gram(basis, basis, metric)), basis)
+        first = _gram(half, basis, metric)
+        return CovarianceRodState(state, basis, first.T @ first)
+
+    def increment(self, iteration: Iteration, y: CovarianceRodState) -> CovarianceRodState:
+        metric = _metric(iteration, y.zbar, jax.tree.map(lambda x: x[0], y.basis))
+        even, odd = even_and_odd(iteration.increment, y.zbar, self.offsets(y))
+        a = _one(eqx.filter(even, present(y.basis)))
+        sources = jax.tree.map(lambda a, b: jnp.concatenate([a, b / self.rank**0.5]), a, odd)
+        gram = _gram(y.basis, y.basis, metric)
+        overlap = _gram(sources, y.basis, metric)
+        coordinates = jnp.linalg.solve(gram, overlap.T).T
+        floor = self.seed**2 * _gram(a, a, metric)[0, 0]
+        identity = jnp.eye(self.rank)
+        covariance = coordinates.T @ coordinates / 2 - 2 * y.covariance + 2 * floor * identity
+        # (I - Pi) M W Y: what the sources have outside the span of Y, weighted by their overlap.
+        outside = jax.tree.map(jnp.subtract, sources, _combine(coordinates, y.basis))
+        least = floor + self.seed**2 * jnp.trace(y.covariance)
+        turn = _inverse(y.covariance, least) @ overlap.T / 2
+        normal = _combine(turn, outside)
+        limit = _inverse_root(identity + _gram(normal, normal, metric), least=1.0)
+        basis = _combine(limit, normal)
+        # Numerical drift of Y'WY from the identity is drawn back, at constant Sigma.
+        gauge = _inverse_root(gram) - identity
+        basis = jax.tree.map(jnp.add, basis, _combine(gauge, y.basis))
+        covariance = covariance - gauge @ y.covariance - y.covariance @ gauge
+        return CovarianceRodState(even, basis, covariance)
+
+    def offsets(self, y: CovarianceRodState) -> PhaseState:
+        return _combine(self.rank**0.5 * _root(y.covariance), y.basis)
+
+    def center(self, y: CovarianceRodState) -> PhaseState:
+        return y.zbar
+
+    @property
+    def points(self) -> int:
+        return 2 * self.rank
+
+
+def _metric(iteration: Iteration, state: PhaseState, like: PhaseState) -> PhaseState:
+    """Squared scales of the leaves that oscillate, of the structure of `like`.
+
+    They are 1 for parameters and (d update / d leaf)^2 for the optimizer's state.
+    """
+    moving, still = eqx.partition(state.opt_state, present(like.opt_state))
+    zeros = jax.tree.map(jnp.zeros_like, state.params)
+
+    def update(moving: PyTree) -> PyTree:
+        memory = eqx.combine(moving, still)
+        return iteration.respond(PhaseState(state.params, memory), zeros).params
+
+    _, pull = jax.vjp(update, moving)
+    (scale,) = pull(jax.tree.map(jnp.ones_like, state.params))
+    ones = jax.tree.map(jnp.ones_like, state.params)
+    return PhaseState(ones, jax.tree.map(jnp.square, scale))
+
+
+def _one(tree: PyTree) -> PyTree:
+    return jax.tree.map(lambda x: x[None], tree)
+
+
+def _gram(a: PyTree, b: PyTree, metric: PyTree) -> Float[Array, "i j"]:
+    """Inner products of the rows of `a` and `b` in `metric`."""
+    products = jax.tree.map(lambda x, y, w: jnp.einsum("i...,j...,...->ij", x, y, w), a, b, metric)
+    return jax.tree.reduce(jnp.add, products)
+
+
+def _combine(matrix: Float[Array, "i j"], rows: PyTree) -> PyTree:
+    return jax.tree.map(lambda x: jnp.tensordot(matrix, x, 1).astype(x.dtype), rows)
+
+
+def _root(matrix: Float[Array, "r r"]) -> Float[Array, "r r"]:
+    """The symmetric square root of the positive part."""
+    values, vectors = jnp.linalg.eigh(matrix)
+    return (vectors * jnp.sqrt(jnp.maximum(values, 0))) @ vectors.T
+
+
+def _inverse(matrix: Float[Array, "r r"], floor: Float[Array, ""]) -> Float[Array, "r r"]:
+    """The inverse of the positive part plus `floor`."""
+    values, vectors = jnp.linalg.eigh(matrix)
+    return (vectors / (jnp.maximum(values, 0) + floor)) @ vectors.T
+
+
+def _inverse_root(matrix: Float[Array, "r r"], least: float = 0.0) -> Float[Array, "r r"]:
+    """The symmetric inverse square root; `least` bounds eigenvalues below, against rounding."""
+    values, vectors = jnp.linalg.eigh(matrix)
+    return (vectors / jnp.sqrt(jnp.maximum(values, least))) @ vectors.T

@@ -1,0 +1,72 @@
+"""The protocol of a flow: a continuous-time model of an optimizer's iterates.
+
+A flow is a program transformation of an `Iteration`. It turns a point of phase space into a state
+of its own, moves that state by an autonomous vector field whose unit of time is one optimizer step
+(the clocks of a schedule are part of the state), and says where its centre is and which loss it
+predicts the iterates to average. It never asks which optimizer it has.
+"""
+
+from __future__ import annotations
+
+import abc
+from typing import Any
+
+import diffrax
+import equinox as eqx
+import jax
+from jaxtyping import Array, Float, PyTree
+
+from rodflow.iteration import Iteration, PhaseState
+from rodflow.solvers import Integrator
+
+
+class AbstractFlow(eqx.Module):
+    """What every flow can do; `corrected` adds the look-back (BEA) term to its field.
+
+    `LookbackEuler` supplies that term itself and wants `corrected=False`; any other Diffrax solver
+    follows the iterates to second order with `corrected=True` (MATH.md section 5).
+    """
+
+    iteration: eqx.AbstractVar[Iteration]
+    corrected: eqx.AbstractVar[bool]
+
+    @abc.abstractmethod
+    def init(self, state: PhaseState) -> PyTree[Array]:
+        """The flow's state at a point of phase space: a NamedTuple of pytrees."""
+
+    @abc.abstractmethod
+    def increment(self, y: PyTree[Array]) -> PyTree[Array]:
+        """The field V whose unit Euler step is the map, per optimizer step."""
+
+    @abc.abstractmethod
+    def center(self, y: PyTree[Array]) -> PyTree[Array]:
+        """The parameters at the centre, of the structure of `params`."""
+
+    @abc.abstractmethod
+    def predicted_loss(self, y: PyTree[Array]) -> Float[Array, ""]:
+        """The loss that the iterates are predicted to average."""
+
+    @abc.abstractmethod
+    def extent(self, y: PyTree[Array]) -> Float[Array, ""]:
+        """Half the length of the rod in parameter space; 0.0 for a flow without one."""
+
+    @property
+    @abc.abstractmethod
+    def gradients(self) -> int:
+        """Gradient evaluations in one evaluation of `increment`."""
+
+    @property
+    @abc.abstractmethod
+    def integrator(self) -> Integrator:
+        """How this flow is solved unless told otherwise."""
+
+    def vector_field(self, t: Any, y: PyTree[Array], args: PyTree) -> PyTree[Array]:
+        """The right-hand side for Diffrax, autonomous."""
+        del t, args
+        if self.corrected:
+            y = jax.tree.map(lambda a, v: a - v / 2, y, self.increment(y))
+        return self.increment(y)
+
+    def term(self) -> diffrax.ODETerm:
+        """The flow as a Diffrax ODE term, for any solver and controller."""
+        return diffrax.ODETerm(self.vector_field)

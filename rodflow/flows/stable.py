@@ -1,0 +1,58 @@
+"""The stable flow, dz/dt = G(z): the usual small-step model, gradient flow for gradient descent.
+
+It cannot oscillate, so it is wrong as soon as training reaches the edge of stability; it is the
+baseline every other flow is measured against (MATH.md section 1). Corrected by backward error
+analysis, dz/dt = G(z - G(z)/2), it follows the iterates to second order in the step as long as they
+do not oscillate (MATH.md section 5).
+"""
+
+from __future__ import annotations
+
+import diffrax
+import equinox as eqx
+import jax.numpy as jnp
+from jaxtyping import Array, Float, PyTree
+
+from rodflow.flows.flow import AbstractFlow
+from rodflow.iteration import Iteration, PhaseState
+from rodflow.solvers import Integrator
+
+
+class StableFlow(AbstractFlow):
+    """dz/dt = G(z). Its state is a point of phase space.
+
+    Arguments:
+
+    - `iteration`: the optimizer and its loss.
+    - `corrected`: add the look-back (BEA) term, dz/dt = G(z - G(z)/2).
+
+    Solved to its true solution by default (an adaptive method): it becomes stiff once the sharpness
+    has left the edge far behind, and a coarse solver would flatter or break the baseline.
+    """
+
+    iteration: Iteration
+    corrected: bool = eqx.field(default=False, kw_only=True)
+
+    def init(self, state: PhaseState) -> PhaseState:
+        return state
+
+    def increment(self, y: PhaseState) -> PhaseState:
+        return self.iteration.increment(y)
+
+    def center(self, y: PhaseState) -> PyTree[Array]:
+        return y.params
+
+    def predicted_loss(self, y: PhaseState) -> Float[Array, ""]:
+        return self.iteration.loss(y.params)
+
+    def extent(self, y: PhaseState) -> Float[Array, ""]:
+        return jnp.zeros(())
+
+    @property
+    def gradients(self) -> int:
+        return 1
+
+    @property
+    def integrator(self) -> Integrator:
+        controller = diffrax.PIDController(rtol=1e-3, atol=1e-12)
+        return Integrator(diffrax.Tsit5(), None, controller)

@@ -1,0 +1,143 @@
+"""An optimizer as a map on phase space.
+
+A full-batch optimizer is a map on its phase space z = (parameters w, optimizer state):
+
+    z[t+1] = F(z[t]),        G(z) = F(z) - z        (the increment of one step)
+
+Any Optax transformation gives an F: take ``g = grad(loss)(w)``, call ``update(g, state, w)``, apply
+the updates. Integer leaves of the state (step counters) are carried as floats, the *clocks*, so
+that bias corrections and schedules become smooth functions of time (MATH.md section 1).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+from jax.core import Tracer
+from jaxtyping import Array, Float, PyTree
+
+from rodflow.parity import Parity, as_clock, probe_parity
+
+
+class PhaseState(NamedTuple):
+    """A point of phase space: the parameters, and the optimizer's state with float clocks."""
+
+    params: PyTree
+    opt_state: PyTree
+
+
+class Iteration:
+    """An Optax transformation and a loss, as a map on phase space.
+
+    Arguments:
+
+    - `loss`: params pytree -> scalar; deterministic (the full batch is closed over).
+    - `tx`: any `optax.GradientTransformation` whose update takes gradients, state and parameters.
+        It may be built from traced hyperparameters, inside `jit` or `vmap`.
+
+    Immutable but for one memory: the parity of the parameters last given to `init`.
+    Source: MATH.md sections 1 and 6.
+    """
+
+    def __init__(
+        self, loss: Callable[[PyTree], Float[Array, ""]], tx: optax.GradientTransformation
+    ) -> None:
+        self.loss = loss
+        self.tx = tx
+        self._parities: dict[object, PhaseState] = {}
+        self._latest: PhaseState | None = None
+
+    def init(self, params: PyTree) -> PhaseState:
+        """The initial point of phase space at `params`; its parity is known from here on.
+
+        **Raises** `ValueError` for parameters that are not real floats, for a loss that is not a
+        finite scalar there (a traced loss is not checked: it becomes a run that diverged at once),
+        and for a transformation that is no smooth map on phase space.
+        """
+        params = jax.tree.map(jnp.asarray, params)
+        leaves, structure = jax.tree.flatten(params)
+        kind = (structure, tuple((leaf.shape, leaf.dtype) for leaf in leaves))
+        if kind not in self._parities:
+            _check_params(params)
+            self._parities[kind] = PhaseState(
+                jax.tree.map(lambda _: Parity.OSCILLATING, params), probe_parity(self.tx, params)
+            )
+        _check_loss(self.loss, params)
+        self._latest = self._parities[kind]
+        return PhaseState(params, jax.tree.map(as_clock, self.tx.init(params)))
+
+    @property
+    def parity(self) -> PhaseState:
+        """A `PhaseState` of `Parity` leaves, for the parameters last given to `init`."""
+        if self._latest is None:
+            raise ValueError("The parity of an Iteration is known once `init(params)` was called.")
+        return self._latest
+
+    def advance(self, state: PhaseState) -> tuple[Float[Array, ""], PhaseState]:
+        """The loss at `state` and the next iterate F(z), from one gradient evaluation."""
+        loss, grads = jax.value_and_grad(self.loss)(state.params)
+        updates, opt_state = self._update(state, grads)
+        return loss, PhaseState(optax.apply_updates(state.params, updates), opt_state)
+
+    def step(self, state: PhaseState) -> PhaseState:
+        """F(z): the next iterate, as Optax computes it."""
+        return self.advance(state)[1]
+
+    def increment(self, state: PhaseState) -> PhaseState:
+        """G(z) = F(z) - z, of the structure of `state`, per optimizer step."""
+        return self.respond(state, jax.grad(self.loss)(state.params))
+
+    def respond(self, state: PhaseState, grads: PyTree) -> PhaseState:
+        """The increment of one step from `state` if the gradient there were `grads`."""
+        updates, opt_state = self._update(state, grads)
+        # The update itself is the increment; (w + u) - w would round it once more.
+        params = jax.tree.map(lambda p, u: u.astype(p.dtype), state.params, updates)
+        return PhaseState(params, jax.tree.map(jnp.subtract, opt_state, state.opt_state))
+
+    def _update(self, state: PhaseState, grads: PyTree) -> tuple[PyTree, PyTree]:
+        # Flags return to their own type; counters may stay float in all of Optax.
+        memory = jax.eval_shape(self.tx.init, state.params)
+        opt_state = jax.tree.map(
+            lambda like, leaf: leaf != 0 if like.dtype == jnp.bool_ else leaf,
+            memory,
+            state.opt_state,
+        )
+        updates, opt_state = self.tx.update(grads, opt_state, state.params)
+        return updates, jax.tree.map(
+            lambda old, new: new.astype(old.dtype), state.opt_state, opt_state
+        )
+
+
+def _check_params(params: PyTree) -> None:
+    leaves = jax.tree_util.tree_leaves_with_path(params)
+    if not leaves:
+        raise ValueError("`params` has no leaves; it needs at least one float array.")
+    for path, leaf in leaves:
+        if not jnp.issubdtype(leaf.dtype, jnp.floating):
+            raise ValueError(
+                f"params{jax.tree_util.keystr(path)} has dtype {leaf.dtype}; parameters must be "
+                "real floats (close over integers and flags in the loss)."
+            )
+
+
+def _check_loss(loss: Callable[[PyTree], Float[Array, ""]], params: PyTree) -> None:
+    out = jax.eval_shape(loss, params)
+    leaves = jax.tree.leaves(out)
+    if (
+        len(leaves) != 1
+        or leaves[0].shape != ()
+        or not jnp.issubdtype(leaves[0].dtype, jnp.floating)
+    ):
+        found = ", ".join(f"{leaf.dtype}{list(leaf.shape)}" for leaf in leaves) or "nothing"
+        raise ValueError(f"The loss returned {found}; it must return one real float scalar.")
+    if any(isinstance(leaf, Tracer) for leaf in jax.tree.leaves(params)):
+        return
+    value = jax.jit(loss)(params)
+    # A loss that closes over the tracers of an outer transformation stays abstract.
+    if not isinstance(value, Tracer) and not np.isfinite(value):
+        raise ValueError(f"The loss at the start is {value}; it must be finite.")

@@ -1,0 +1,322 @@
+"""How well do flows follow an optimizer? Discrete run and flows in lockstep, in one program.
+
+A flow is compared with the midpoint and the averaged loss of the iterates (MATH.md section 7):
+
+    distance(t)   = || w_flow(t) - wmid[t] ||_2      loss_error(t) = |L_flow(t) - Lavg[t]| / Lavg[t]
+
+Only what is needed for the next record is kept, so memory does not grow with the number of steps.
+Training at the edge of stability is chaotic: *twins*, runs started one rounding unit away, tell how
+well the optimizer agrees with itself. Their spread is the floor of every distance.
+
+A run or a flow that diverges stops where it was; its step is marked and its numbers are NaN from
+there on. Under `vmap` the other lanes do not notice.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple
+
+import diffrax
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import optax
+from jaxtyping import Array, Float, Int, PRNGKeyArray, PyTree
+
+from rodflow.discrete import (
+    DiscreteRun,
+    begin,
+    follow,
+    norm,
+    one_rounding_unit_away,
+    runaway_limit,
+)
+from rodflow.flows.flow import AbstractFlow
+from rodflow.flows.rod import RodFlow
+from rodflow.flows.stable import StableFlow
+from rodflow.iteration import Iteration, PhaseState
+from rodflow.solvers import Integrator, evaluations_per_step
+
+FlowBuilder = Callable[[Iteration], AbstractFlow]
+
+
+class FlowTracking(NamedTuple):
+    """One flow against the iterates, at the recorded steps."""
+
+    distance: Float[Array, "*lanes records"]
+    loss: Float[Array, "*lanes records"]
+    loss_error: Float[Array, "*lanes records"]
+    extent: Float[Array, "*lanes records"]
+    gradients: Float[Array, "*lanes records"]
+    ensemble_distance: Float[Array, "*lanes records"] | None
+    ensemble_loss_error: Float[Array, "*lanes records"] | None
+    diverged_at: Int[Array, "*lanes records"]
+
+
+class Tracking(NamedTuple):
+    """What `track` recorded; leading axes are those of an outer `vmap`.
+
+    - `steps`: optimizer steps since tracking started.
+    - `loss`, `mean_loss`: L[t] of the iterates and its three-step average Lavg[t].
+    - `travelled`: distance of the midpoint from where tracking started.
+    - `floor`: mean distance of the twins' midpoints from the run's; None without twins.
+    - `observed`: what `observe` returned; None without it.
+    - `diverged_at`: the step at which the run diverged, -1 up to then. Numbers are NaN after it.
+    - `flows`: by name; `gradients` counts gradient evaluations per optimizer step, and the
+        `ensemble_` fields compare with the mean of the run and its twins.
+    """
+
+    steps: Int[Array, "*lanes records"]
+    loss: Float[Array, "*lanes records"]
+    mean_loss: Float[Array, "*lanes records"]
+    travelled: Float[Array, "*lanes records"]
+    floor: Float[Array, "*lanes records"] | None
+    observed: PyTree
+    diverged_at: Int[Array, "*lanes records"]
+    flows: dict[str, FlowTracking]
+
+    def improvement(self) -> dict[str, Float[Array, "*lanes"]]:
+        """Mean distance of the flow named "stable" over that of each other flow.
+
+        NaN if either diverged. **Raises** `ValueError` if no flow is named "stable".
+        """
+        if "stable" not in self.flows:
+            raise ValueError(
+                f"improvement() compares with a flow named 'stable'; there are {list(self.flows)}."
+            )
+        mean = {name: jnp.mean(flow.distance, axis=-1) for name, flow in self.flows.items()}
+        stable = mean.pop("stable")
+        return {name: stable / distance for name, distance in mean.items()}
+
+
+class _FlowRun(NamedTuple):
+    """A flow at step t."""
+
+    y: Any
+    limit: Float[Array, ""]
+    diverged_at: Int[Array, ""]
+
+
+class TrackerState(NamedTuple):
+    """Everything needed to continue: a pytree of arrays, which may be saved and restored."""
+
+    step: Int[Array, ""]
+    start: PyTree
+    run: DiscreteRun
+    twins: DiscreteRun | None
+    flows: dict[str, _FlowRun]
+
+
+class Tracker(eqx.Module):
+    """`track` in pieces: start with `init`, continue with `run` for as many records as wanted.
+
+    Arguments:
+
+    - `loss`, `tx`: as for `Iteration`.
+    - `flows`: name -> a function from the iteration to a flow (`rodflow.RodFlow`, or a partial).
+    - `integrators`: name -> `Integrator`, where a flow shall not be solved in its default way.
+    - `every`: optimizer steps between records.
+    - `twins`: number of runs started one rounding unit away, for the floor.
+    - `observe`: evaluated on the iterates' `PhaseState` at every record.
+
+    **Raises** `ValueError` for unknown integrators and numbers out of range.
+    """
+
+    iteration: Iteration
+    flows: dict[str, AbstractFlow]
+    integrators: dict[str, Integrator]
+    every: int
+    twins: int
+    observe: Callable[[PhaseState], PyTree] | None
+
+    def __init__(
+        self,
+        loss: Callable[[PyTree], Float[Array, ""]],
+        tx: optax.GradientTransformation,
+        flows: Mapping[str, FlowBuilder] | None = None,
+        integrators: Mapping[str, Integrator] | None = None,
+        every: int = 10,
+        twins: int = 0,
+        observe: Callable[[PhaseState], PyTree] | None = None,
+    ) -> None:
+        if flows is None:
+            flows = {"stable": StableFlow, "rod": RodFlow}
+        integrators = dict(integrators or {})
+        unknown = sorted(set(integrators) - set(flows))
+        if unknown:
+            raise ValueError(f"`integrators` names {unknown}; the flows are {list(flows)}.")
+        _check_at_least("every", every, 1)
+        _check_at_least("twins", twins, 0)
+        self.iteration = Iteration(loss, tx)
+        self.flows = {name: build(self.iteration) for name, build in flows.items()}
+        self.integrators = {
+            name: integrators.get(name, flow.integrator) for name, flow in self.flows.items()
+        }
+        self.every = every
+        self.twins = twins
+        self.observe = observe
+
+    def init(
+        self, params: PyTree, warmup: int = 0, key: PRNGKeyArray | None = None
+    ) -> TrackerState:
+        """Run the optimizer for `warmup` steps from `params`, and start flows and twins there.
+
+        `key` draws the perturbations of the twins. Compiled.
+        """
+        _check_at_least("warmup", warmup, 0)
+        state = self.iteration.init(params)
+        key = jax.random.key(0) if key is None else key
+        return self._start(state, warmup, key)
+
+    @eqx.filter_jit
+    def _start(self, state: PhaseState, warmup: int, key: PRNGKeyArray) -> TrackerState:
+        state = jax.lax.fori_loop(0, warmup, lambda _, z: self.iteration.step(z), state)
+        twins = None
+        if self.twins:
+            keys = jax.random.split(key, self.twins)
+            twins = jax.vmap(lambda k: begin(self.iteration, one_rounding_unit_away(state, k)))(
+                keys
+            )
+        flows = {}
+        for name, flow in self.flows.items():
+            y = flow.init(state)
+            flows[name] = _FlowRun(y, runaway_limit(y), jnp.array(-1, jnp.int32))
+        return TrackerState(
+            jnp.array(0, jnp.int32), state.params, begin(self.iteration, state), twins, flows
+        )
+
+    @eqx.filter_jit
+    def run(self, state: TrackerState, num_records: int) -> tuple[TrackerState, Tracking]:
+        """Continue for `num_records` records of `every` optimizer steps each.
+
+        Compiled once for each `num_records`; the records of consecutive calls concatenate.
+        """
+        return jax.lax.scan(lambda s, _: self._record(s), state, length=num_records)
+
+    def _record(self, state: TrackerState) -> tuple[TrackerState, Tracking]:
+        step = state.step + self.every
+        run, seen = follow(self.iteration, state.run, step, self.every)
+        average, floor, twins = seen, None, state.twins
+        if twins is not None:
+            twins, others = jax.vmap(lambda twin: follow(self.iteration, twin, step, self.every))(
+                twins
+            )
+            floor = jnp.mean(jax.vmap(lambda mid: _distance(mid, seen.midpoint))(others.midpoint))
+            everyone = jax.tree.map(lambda a, b: jnp.concatenate([a, b[None]]), others, seen)
+            average = jax.tree.map(lambda a: jnp.mean(a, axis=0), everyone)
+        flows, records = {}, {}
+        for name, flow in self.flows.items():
+            flows[name], gradients = self._solve(name, state.flows[name], state.step)
+            y, _, diverged_at = flows[name]
+            center, loss = flow.center(y), flow.predicted_loss(y)
+
+            def known(x: Array, diverged_at: Array = diverged_at) -> Array:
+                return jnp.where(diverged_at < 0, x, jnp.nan)
+
+            records[name] = FlowTracking(
+                distance=known(_distance(center, seen.midpoint)),
+                loss=known(loss),
+                loss_error=known(_relative(loss, seen.mean_loss)),
+                extent=known(flow.extent(y)),
+                gradients=gradients,
+                ensemble_distance=None
+                if twins is None
+                else known(_distance(center, average.midpoint)),
+                ensemble_loss_error=None
+                if twins is None
+                else known(_relative(loss, average.mean_loss)),
+                diverged_at=diverged_at,
+            )
+        tracking = Tracking(
+            steps=step,
+            loss=seen.loss,
+            mean_loss=seen.mean_loss,
+            travelled=_distance(seen.midpoint, state.start),
+            floor=floor,
+            observed=None if self.observe is None else self.observe(seen.state),
+            diverged_at=run.diverged_at,
+            flows=records,
+        )
+        return TrackerState(step, state.start, run, twins, flows), tracking
+
+    def _solve(
+        self, name: str, run: _FlowRun, step: Int[Array, ""]
+    ) -> tuple[_FlowRun, Float[Array, ""]]:
+        """The flow `every` steps on, and the gradient evaluations this took per step."""
+        flow, integrator = self.flows[name], self.integrators[name]
+
+        def runs_away(t: Array, y: Any, args: PyTree, **kwargs: Any) -> Array:
+            del t, args, kwargs
+            return ~(norm(y) <= run.limit)
+
+        # Flows are autonomous: every stretch starts at time 0, where time is best resolved.
+        solution = diffrax.diffeqsolve(
+            flow.term(),
+            integrator.solver,
+            t0=0.0,
+            t1=jnp.where(run.diverged_at < 0, float(self.every), 0.0),
+            dt0=integrator.dt0,
+            y0=run.y,
+            stepsize_controller=integrator.stepsize_controller,
+            adjoint=integrator.adjoint,
+            event=diffrax.Event(runs_away),
+            max_steps=integrator.max_steps * self.every,
+            throw=False,
+        )
+        assert solution.ts is not None and solution.ys is not None
+        ended = step + jnp.ceil(solution.ts[-1]).astype(step.dtype)
+        failed = (run.diverged_at < 0) & (solution.result != diffrax.RESULTS.successful)
+        y = jax.tree.map(lambda leaf: leaf[-1], solution.ys)
+        evaluations = solution.stats["num_steps"] * evaluations_per_step(integrator.solver)
+        gradients = evaluations * flow.gradients * (2 if flow.corrected else 1) / self.every
+        return run._replace(y=y, diverged_at=jnp.where(failed, ended, run.diverged_at)), gradients
+
+
+def track(
+    loss: Callable[[PyTree], Float[Array, ""]],
+    tx: optax.GradientTransformation,
+    params: PyTree,
+    num_steps: int = 600,
+    warmup: int = 20,
+    every: int = 10,
+    flows: Mapping[str, FlowBuilder] | None = None,
+    integrators: Mapping[str, Integrator] | None = None,
+    twins: int = 0,
+    observe: Callable[[PhaseState], PyTree] | None = None,
+    key: PRNGKeyArray | None = None,
+) -> Tracking:
+    """Run an optimizer and flows from the same point, and record how well each flow tracks.
+
+    The optimizer first takes `warmup` steps from `params`; then run and flows go on side by side
+    for `num_steps` steps, recorded every `every` steps. Works under `jit` and `vmap`, with `tx`
+    built from traced hyperparameters inside: a new value does not recompile.
+
+    **Arguments:** see `Tracker`; `flows` are the stable and the rod flow unless given, and `key`
+    draws the perturbations of the twins.
+
+    **Returns** a `Tracking` of `num_steps // every` records.
+
+    **Raises** `ValueError` for what no map on phase space can be (see `Iteration.init`) and for
+    numbers out of range.
+
+    Source: MATH.md section 7.
+    """
+    _check_at_least("every", every, 1)
+    _check_at_least("num_steps", num_steps, every)
+    tracker = Tracker(loss, tx, flows, integrators, every, twins, observe)
+    state = tracker.init(params, warmup, key)
+    return tracker.run(state, num_steps // every)[1]
+
+
+def _check_at_least(name: str, value: int, least: int) -> None:
+    if value < least:
+        raise ValueError(f"`{name}` is {value}; it must be at least {least}.")
+
+
+def _distance(a: PyTree, b: PyTree) -> Float[Array, ""]:
+    return norm(jax.tree.map(jnp.subtract, a, b))
+
+
+def _relative(value: Array, reference: Array) -> Array:
+    return jnp.abs(value - reference) / jnp.abs(reference)

@@ -1,0 +1,14 @@
+"""Optax transformations that Optax lacks, and the optimizers of the papers by name."""
+
+from rodflow.transforms.named import OPTIMIZERS as OPTIMIZERS
+from rodflow.transforms.named import heavy_ball as heavy_ball
+from rodflow.transforms.named import nesterov as nesterov
+from rodflow.transforms.named import rmsprop as rmsprop
+from rodflow.transforms.scalar_adam import ScaleByScalarAdamState as ScaleByScalarAdamState
+from rodflow.transforms.scalar_adam import scalar_adam as scalar_adam
+from rodflow.transforms.scalar_adam import scalar_nadam as scalar_nadam
+from rodflow.transforms.scalar_adam import scale_by_scalar_adam as scale_by_scalar_adam
+from rodflow.transforms.scalar_adam import scale_by_scalar_nadam as scale_by_scalar_nadam
+from rodflow.transforms.scalar_rms import ScaleByScalarRmsState as ScaleByScalarRmsState
+from rodflow.transforms.scalar_rms import scalar_rmsprop as scalar_rmsprop
+from rodflow.transforms.scalar_rms import scale_by_scalar_rms as scale_by_scalar_rms

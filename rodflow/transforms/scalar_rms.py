@@ -1,0 +1,169 @@
+r"""Scalar RMSProp: RMSProp whose second moment is one number, the squared gradient norm.
+
+    nu <- b2 nu + (1 - b2) ||g||^2,        u = g / (sqrt(nu_hat) + eps)
+
+with ||g|| the global norm (the sum runs over every element of every leaf, it is not a mean). The
+preconditioner is a multiple of the identity, so the method commutes with rotations of the
+parameters and its edge of stability is that of gradient descent, critical S = 2 / lr in units of
+P^-1/2 H P^-1/2 with P = sqrt(nu_hat) + eps (MATH.md section 2). nu is blind to the sign of g: it
+is an auxiliary variable of the rod (MATH.md sections 3 and 6).
+
+Scalar RMSProp is due to Cohen et al. 2025 (arXiv 2410.24206).
+"""
+
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import optax
+
+B2 = 0.99
+EPS = 1e-8
+
+
+class ScaleByScalarRmsState(NamedTuple):
+    """State for the scalar RMSProp algorithm."""
+
+    count: jax.typing.ArrayLike  # shape=(), dtype=jnp.int32, or a float clock.
+    nu: jax.Array  # shape=(), real, float32 or wider.
+
+
+def init_scalar_moment(params: Any) -> jax.Array:
+    """Zero scalar moment for ``params``, in a dtype that can hold their squared norm.
+
+    At least float32: a bfloat16 sum of ones stops at 256, and b2 = 0.999 rounds to 1 in bfloat16,
+    so that the average would never forget; and one float32 scalar costs no memory. (Optax's
+    elementwise moments, which do, keep the dtype of the parameters.)
+
+    Args:
+      params: A pytree of arrays, possibly empty (as under :func:`optax.masked`).
+
+    Returns:
+      A zero of shape (), real: float64 if any leaf has that precision, float32 otherwise.
+    """
+    dtype = jnp.result_type(jnp.float32, *jax.tree.leaves(params))
+    return jnp.zeros([], jnp.finfo(dtype).dtype)  # finfo maps a complex dtype to its real one
+
+
+def update_scalar_moment(updates: Any, nu: jax.Array, b2: jax.typing.ArrayLike) -> jax.Array:
+    """Compute the exponential moving average of the squared global norm.
+
+    Args:
+      updates: A pytree of real or complex gradients.
+      nu: The moment so far, shape ().
+      b2: Decay rate.
+
+    Returns:
+      The new moment, shape () and dtype of ``nu``.
+    """
+    # Cast before squaring: float16 squares overflow at 256, bfloat16 squares keep 8 bits.
+    wide = jax.tree.map(lambda g: g.astype(jnp.promote_types(g.dtype, nu.dtype)), updates)
+    moment = (1 - b2) * optax.tree.norm(wide, squared=True) + b2 * nu
+    # b2 may be an array wider than nu; the state keeps its dtype so that no later call recompiles.
+    return jnp.asarray(moment, nu.dtype)
+
+
+def scale_by_scalar_rms(
+    b2: jax.typing.ArrayLike = B2,
+    eps: jax.typing.ArrayLike = EPS,
+    bias_correction: bool = True,
+) -> optax.GradientTransformationExtraArgs:
+    r"""Rescale updates by the root of the exp. moving avg of their squared global norm.
+
+    See :func:`rodflow.scalar_rmsprop` for the equations.
+
+    Args:
+      b2: Decay rate for the exponentially weighted average of the squared norm.
+      eps: Term added to the denominator, outside the square root.
+      bias_correction: Whether to apply bias correction to the average.
+
+    Returns:
+      A :class:`optax.GradientTransformationExtraArgs` object.
+
+    Examples:
+      >>> import jax.numpy as jnp
+      >>> from rodflow.transforms import scale_by_scalar_rms
+      >>> tx = scale_by_scalar_rms()
+      >>> grads = {"w": jnp.array([2.0, 1.0]), "b": jnp.array(2.0)}
+      >>> updates, state = tx.update(grads, tx.init(grads))  # the first update is g / ||g||
+      >>> print('{:.3f} {:.3f} {:.3f}'.format(*updates["w"], updates["b"]))
+      0.667 0.333 0.667
+
+    .. note::
+      The norm runs over the leaves that this transformation sees: inside :func:`optax.masked` or
+      :func:`optax.partition` every group has a norm of its own.
+    """
+
+    def init_fn(params):
+        return ScaleByScalarRmsState(count=jnp.zeros([], jnp.int32), nu=init_scalar_moment(params))
+
+    def update_fn(updates, state, params=None, **extra_args):
+        del params, extra_args
+        nu = update_scalar_moment(updates, state.nu, b2)
+        count_inc = optax.safe_increment(state.count)
+        nu_hat = optax.tree.bias_correction(nu, b2, count_inc) if bias_correction else nu
+        denominator = jnp.sqrt(nu_hat) + eps
+        updates = jax.tree.map(lambda g: (g / denominator).astype(g.dtype), updates)
+        return updates, ScaleByScalarRmsState(count=count_inc, nu=nu)
+
+    return optax.GradientTransformationExtraArgs(init_fn, update_fn)
+
+
+def scalar_rmsprop(
+    learning_rate: optax.ScalarOrSchedule,
+    b2: jax.typing.ArrayLike = B2,
+    eps: jax.typing.ArrayLike = EPS,
+    bias_correction: bool = True,
+) -> optax.GradientTransformationExtraArgs:
+    r"""The scalar RMSProp optimizer.
+
+    RMSProp with one adaptive step size for all parameters, set by the norm of the gradient. With
+    :math:`\alpha_t` the learning rate and :math:`\beta_2, \varepsilon` the arguments ``b2`` and
+    ``eps``, the state :math:`\nu_0 = 0` and the updates :math:`u_t` are, for :math:`t > 0`,
+
+    .. math::
+
+      \begin{align*}
+        \nu_t &\leftarrow \beta_2 \cdot \nu_{t-1} + (1-\beta_2) \cdot \|g_t\|_2^2 \\
+        \hat{\nu}_t &\leftarrow \nu_t / {(1-\beta_2^t)} \\
+        u_t &\leftarrow -\alpha_t \cdot g_t / \left(\sqrt{\hat{\nu}_t} + \varepsilon \right).
+      \end{align*}
+
+    Args:
+      learning_rate: A global scaling factor, either fixed or evolving along iterations with a
+        scheduler, see :func:`optax.scale_by_learning_rate`.
+      b2: Exponential decay rate to track the squared norm of past gradients.
+      eps: A small constant added to the denominator, outside of the square root.
+      bias_correction: Whether to apply bias correction; without it
+        :math:`\hat{\nu}_t = \nu_t`.
+
+    Returns:
+      The corresponding :class:`optax.GradientTransformationExtraArgs`.
+
+    Examples:
+      >>> import jax
+      >>> import jax.numpy as jnp
+      >>> import optax
+      >>> from rodflow.transforms import scalar_rmsprop
+      >>> def f(x): return jnp.sum(x ** 2)  # simple quadratic function
+      >>> solver = scalar_rmsprop(learning_rate=0.1)
+      >>> params = jnp.array([1., 2., 3.])
+      >>> opt_state = solver.init(params)
+      >>> for _ in range(3):
+      ...   updates, opt_state = solver.update(jax.grad(f)(params), opt_state, params)
+      ...   params = optax.apply_updates(params, updates)
+      ...   print('Objective function: {:.2E}'.format(f(params)))
+      Objective function: 1.33E+01
+      Objective function: 1.26E+01
+      Objective function: 1.19E+01
+
+    References:
+      Cohen et al, `Understanding Optimization in Deep Learning with Central Flows
+      <https://arxiv.org/abs/2410.24206>`_, 2025
+
+    .. seealso:: :func:`optax.rmsprop`, :func:`rodflow.scalar_adam`.
+    """
+    return optax.chain(
+        scale_by_scalar_rms(b2=b2, eps=eps, bias_correction=bias_correction),
+        optax.scale_by_learning_rate(learning_rate),
+    )

@@ -1,0 +1,286 @@
+"""The promises that Optax's own contrib tests check, made by every transform and optimizer here.
+
+The list is that of ``optax/contrib/_common_test.py``, and what rodflow asks for beyond it: counters
+carried as float clocks, hyperparameters traced under ``vmap``.
+"""
+
+import inspect
+from typing import Any
+
+import chex
+import jax
+import jax.numpy as jnp
+import optax
+import pytest
+
+from rodflow.transforms import (
+    OPTIMIZERS,
+    scale_by_scalar_adam,
+    scale_by_scalar_nadam,
+    scale_by_scalar_rms,
+)
+
+TRANSFORMS = {
+    "scale_by_scalar_rms": scale_by_scalar_rms,
+    "scale_by_scalar_adam": scale_by_scalar_adam,
+    "scale_by_scalar_nadam": scale_by_scalar_nadam,
+}
+# Small enough for the stiff direction of Rosenbrock's valley (curvature 1000, edge of GD at 2e-3).
+LEARNING_RATES = dict.fromkeys(OPTIMIZERS, 1e-2) | dict.fromkeys(
+    ("gd", "heavy_ball", "nesterov"), 1e-3
+)
+ALL = [*OPTIMIZERS, *TRANSFORMS]
+DTYPES = ["bfloat16", "float16", "float32", "float64"]
+
+each_optimizer = pytest.mark.parametrize("name", OPTIMIZERS)
+each_member = pytest.mark.parametrize("name", ALL)
+
+
+def factory_and_hyperparameters(name):
+    if name in TRANSFORMS:
+        return TRANSFORMS[name], {}
+    return OPTIMIZERS[name], {"learning_rate": LEARNING_RATES[name]}
+
+
+def build(name):
+    factory, hyperparameters = factory_and_hyperparameters(name)
+    return factory(**hyperparameters)
+
+
+def parabola():
+    target = jnp.array([1.0, -1.0, 1.0])
+    return jnp.array([-1.0, 10.0, 1.0]), target, lambda x: jnp.sum((x - target) ** 2)
+
+
+def rosenbrock():
+    def loss(x):
+        return (1.0 - x[0]) ** 2 + 100.0 * (x[1] - x[0] ** 2) ** 2
+
+    return jnp.zeros(2), jnp.ones(2), loss
+
+
+def nested_parabola():
+    target = {"layer": {"w": jnp.array([[1.0, 0.0], [-1.0, 1.0]]), "b": jnp.array(2.0)}}
+
+    def loss(x):
+        return optax.tree.norm(optax.tree.sub(x, target), squared=True)
+
+    return optax.tree.zeros_like(target), target, loss
+
+
+def gradient_tree(dtype="float32") -> tuple[dict[str, Any], dict[str, Any]]:
+    params = {"w": -jnp.ones((2, 3), dtype), "b": (jnp.ones(2, dtype), jnp.ones((), dtype))}
+    grads = {"w": jnp.full((2, 3), 0.5, dtype), "b": (-jnp.ones(2, dtype), jnp.ones((), dtype))}
+    return params, grads
+
+
+def run(tx, params, state, grads, num_steps=5) -> Any:
+    """The updates of ``num_steps`` steps on gradients that change from step to step, stacked."""
+
+    def step(state, t):
+        updates, state = tx.update(optax.tree.scale(jnp.cos(t), grads), state, params)
+        return state, updates
+
+    return jax.lax.scan(step, state, jnp.arange(num_steps, dtype=jnp.float32))[1]
+
+
+@pytest.mark.parametrize("target", [parabola, rosenbrock, nested_parabola])
+@each_optimizer
+def test_converges(name, target):
+    tx = build(name)
+    params, minimum, loss = target()
+    # A no-op that finds the parameter-shaped leaves of the state.
+    state = optax.tree.map_params(tx, lambda leaf: leaf, tx.init(params))
+
+    @jax.jit
+    def optimize(params, state):
+        def step(carry, _):
+            params, state = carry
+            updates, state = tx.update(jax.grad(loss)(params), state, params)
+            return (optax.apply_updates(params, updates), state), None
+
+        return jax.lax.scan(step, (params, state), length=30_000)[0][0]
+
+    # The tolerance of Optax's test: it allows for adaptive methods that orbit the minimum at
+    # about half a learning rate.
+    chex.assert_trees_all_close(optimize(params, state), minimum, rtol=3e-2, atol=3e-2)
+
+
+@each_member
+def test_extra_args_are_accepted_and_the_second_call_does_not_recompile(name):
+    chex.clear_trace_counter()  # it counts by name, over all tests
+    tx = build(name)
+    params, grads = gradient_tree()
+
+    @jax.jit
+    @chex.assert_max_traces(n=1)
+    def step(params, state):
+        updates, state = tx.update(grads, state, params, unexpected=jnp.array(1.0))
+        return optax.apply_updates(params, updates), state
+
+    state = tx.init(params)
+    for _ in range(3):
+        params, state = step(params, state)
+
+
+@each_member
+def test_equals_itself_under_inject_hyperparams(name):
+    factory, hyperparameters = factory_and_hyperparameters(name)
+    tx = factory(**hyperparameters)
+    injected = optax.inject_hyperparams(factory)(**hyperparameters)
+    params, grads = gradient_tree()
+    chex.assert_trees_all_close(
+        run(injected, params, injected.init(params), grads),
+        run(tx, params, tx.init(params), grads),
+        rtol=2e-5,  # 1 - b2 is 1.3e-5 off when b2 = 0.999 is a float32; the root halves it
+    )
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@each_member
+def test_dtypes_of_updates_and_state_are_kept(name, dtype):
+    with jax.enable_x64(dtype == "float64"):
+        tx = build(name)
+        params, grads = gradient_tree(dtype)
+        state = jax.eval_shape(tx.init, params)
+        updates, new_state = jax.eval_shape(tx.update, grads, state, params)
+        chex.assert_trees_all_equal_shapes_and_dtypes(updates, params)
+        chex.assert_trees_all_equal_shapes_and_dtypes(new_state, state)
+
+
+@each_member
+def test_gradient_accumulation(name):
+    tx = optax.MultiSteps(build(name), every_k_schedule=2)
+    params, grads = gradient_tree("bfloat16")
+    update = jax.jit(tx.update)
+    first, state = update(grads, tx.init(params), params)
+    second, _ = update(grads, state, params)
+    chex.assert_trees_all_equal(first, optax.tree.zeros_like(grads))
+    reference = build(name)
+    expected, _ = jax.jit(reference.update)(grads, reference.init(params), params)
+    chex.assert_trees_all_close(second, expected, rtol=2**-7)  # one unit of bfloat16's last place
+
+
+@pytest.mark.parametrize("decay", [0.0, 1.0], ids=["constant", "decaying"])
+@each_optimizer
+def test_schedules_are_followed(name, decay):
+    params, grads = gradient_tree()
+    scheduled = OPTIMIZERS[name](lambda count: 0.1 / (1.0 + decay * count))
+    constant = OPTIMIZERS[name](0.1)
+    steady = run(constant, params, constant.init(params), grads, num_steps=3)
+    factor = 1.0 / (1.0 + decay * jnp.arange(3.0))
+    chex.assert_trees_all_close(
+        run(scheduled, params, scheduled.init(params), grads, num_steps=3),
+        jax.tree.map(lambda u: factor.reshape(-1, *[1] * (u.ndim - 1)) * u, steady),
+        rtol=1e-6,
+    )
+
+
+@each_member
+def test_counters_may_be_float_clocks(name):
+    tx = build(name)
+    params, grads = gradient_tree()
+    state = tx.init(params)
+
+    def to_clock(leaf):
+        return leaf.astype(jnp.float32) if jnp.issubdtype(leaf.dtype, jnp.integer) else leaf
+
+    clocked = jax.tree.map(to_clock, state)
+    chex.assert_trees_all_equal(run(tx, params, clocked, grads), run(tx, params, state, grads))
+    _, stepped = tx.update(grads, clocked, params)
+    chex.assert_trees_all_equal_shapes_and_dtypes(stepped, clocked)
+    if name not in ("gd", "heavy_ball", "nesterov"):
+        assert optax.tree.get(stepped, "count") == 1.0
+
+
+@each_member
+def test_vmap_over_traced_hyperparameters(name):
+    factory, hyperparameters = factory_and_hyperparameters(name)
+    grid = {key: jnp.array([1.0, 2.0]) * value for key, value in hyperparameters.items()}
+    betas = {"b1": jnp.array([0.5, 0.9]), "b2": jnp.array([0.9, 0.999])}
+    # inject_hyperparams reads the same signature: named arguments are part of the contract.
+    accepted = inspect.signature(factory).parameters
+    grid |= {key: value for key, value in betas.items() if key in accepted}
+    params, grads = gradient_tree()
+
+    def member(hyperparameters):
+        tx = factory(**hyperparameters)
+        return run(tx, params, tx.init(params), grads, num_steps=3)
+
+    lanes = jax.jit(jax.vmap(member))(grid)
+    for lane in range(2):
+        chex.assert_trees_all_close(
+            jax.tree.map(lambda u, lane=lane: u[lane], lanes),
+            member({key: float(value[lane]) for key, value in grid.items()}),
+            rtol=2e-5,  # as under inject_hyperparams: 1 - b2 in float32
+        )
+
+
+@pytest.mark.parametrize(("narrow", "wide"), [("bfloat16", "float32"), ("float32", "float64")])
+@pytest.mark.parametrize("name", TRANSFORMS)
+def test_wide_hyperparameters_widen_neither_updates_nor_state(name, narrow, wide):
+    with jax.enable_x64(wide == "float64"):
+        params, grads = gradient_tree(narrow)
+
+        def step(b2):
+            tx = TRANSFORMS[name](b2=b2)
+            state = tx.init(params)
+            return state, tx.update(grads, state, params)
+
+        state, (updates, new_state) = jax.eval_shape(step, jnp.array(0.999, wide))
+        chex.assert_trees_all_equal_shapes_and_dtypes(updates, params)
+        chex.assert_trees_all_equal_shapes_and_dtypes(new_state, state)
+        assert new_state.nu.dtype == jnp.float32
+
+
+@pytest.mark.parametrize("name", TRANSFORMS)
+def test_partition_gives_each_group_its_own_norm(name):
+    params, grads = gradient_tree()
+    grouped = optax.partition(
+        {"w": TRANSFORMS[name](), "b": TRANSFORMS[name]()}, {"w": "w", "b": "b"}
+    )
+    together = run(grouped, params, grouped.init(params), grads)
+    for key in params:
+        alone = TRANSFORMS[name]()
+        chex.assert_trees_all_close(
+            together[key],
+            run(alone, params[key], alone.init(params[key]), grads[key]),
+            rtol=1e-6,
+        )
+
+
+@pytest.mark.parametrize("name", TRANSFORMS)
+def test_masked_leaves_pass_through_and_do_not_count(name):
+    params, grads = gradient_tree()
+    masked = optax.masked(TRANSFORMS[name](), {"w": True, "b": False})
+    updates = run(masked, params, masked.init(params), grads, num_steps=1)
+    alone = TRANSFORMS[name]()
+    expected = run(alone, params["w"], alone.init(params["w"]), grads["w"], num_steps=1)
+    chex.assert_trees_all_close(updates["w"], expected, rtol=1e-6)
+    chex.assert_trees_all_equal(jax.tree.map(lambda u: u[0], updates["b"]), grads["b"])
+
+
+@pytest.mark.parametrize("name", TRANSFORMS)
+def test_nothing_to_update_is_no_error(name):
+    tx = optax.masked(TRANSFORMS[name](), False)
+    params, grads = gradient_tree()
+    updates, _ = tx.update(grads, tx.init(params), params)
+    chex.assert_trees_all_equal(updates, grads)
+
+
+@pytest.mark.parametrize("name", TRANSFORMS)
+def test_complex_gradients_act_as_pairs_of_real_ones(name):
+    tx = TRANSFORMS[name]()
+    real, imag = jnp.array([3.0, -1.0]), jnp.array([-4.0, 2.0])
+    pair = run(tx, (real, imag), tx.init((real, imag)), (real, imag))
+    whole = run(tx, real + 1j * imag, tx.init(real + 1j * imag), real + 1j * imag)
+    assert tx.init(real + 1j * imag).nu.dtype == jnp.float32
+    chex.assert_trees_all_close((whole.real, whole.imag), pair, rtol=1e-6)
+
+
+@pytest.mark.parametrize("name", TRANSFORMS)
+def test_zero_gradient_gives_zero_update(name):
+    params, grads = gradient_tree()
+    tx = TRANSFORMS[name]()
+    zeros = optax.tree.zeros_like(grads)
+    chex.assert_trees_all_equal(tx.update(zeros, tx.init(params), params)[0], zeros)
