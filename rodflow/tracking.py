@@ -255,7 +255,7 @@ class Tracker(eqx.Module):
             flow.term(),
             integrator.solver,
             t0=0.0,
-            t1=jnp.where(run.diverged_at < 0, float(self.every), 0.0),
+            t1=float(self.every),
             dt0=integrator.dt0,
             y0=run.y,
             stepsize_controller=integrator.stepsize_controller,
@@ -267,7 +267,8 @@ class Tracker(eqx.Module):
         assert solution.ts is not None and solution.ys is not None
         ended = step + jnp.ceil(solution.ts[-1]).astype(step.dtype)
         failed = (run.diverged_at < 0) & (solution.result != diffrax.RESULTS.successful)
-        y = jax.tree.map(lambda leaf: leaf[-1], solution.ys)
+        # A state that is not a number triggers the event at once, so that no step is taken again.
+        y = jax.tree.map(lambda leaf: jnp.where(failed, jnp.nan, leaf[-1]), solution.ys)
         evaluations = solution.stats["num_steps"] * evaluations_per_step(integrator.solver)
         gradients = evaluations * flow.gradients * (2 if flow.corrected else 1) / self.every
         return run._replace(y=y, diverged_at=jnp.where(failed, ended, run.diverged_at)), gradients

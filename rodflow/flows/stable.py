@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import diffrax
 import equinox as eqx
+import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, PyTree
 
@@ -54,5 +55,15 @@ class StableFlow(AbstractFlow):
 
     @property
     def integrator(self) -> Integrator:
-        controller = diffrax.PIDController(rtol=1e-3, atol=1e-12)
+        # Nearly relative: second moments are squares of small numbers, and must stay positive.
+        controller = diffrax.PIDController(rtol=1e-3, atol=1e-12, norm=_worst_leaf)
         return Integrator(diffrax.Tsit5(), None, controller)
+
+
+def _worst_leaf(error: PyTree[Array]) -> Float[Array, ""]:
+    """The largest root mean square over the leaves.
+
+    Over all numbers at once, the error of a scalar second moment would drown in that of the weights.
+    """
+    squares = [jnp.mean(jnp.square(leaf)) for leaf in jax.tree.leaves(error)]
+    return jnp.sqrt(jnp.max(jnp.stack([s.astype(float) for s in squares])))

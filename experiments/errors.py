@@ -1,0 +1,56 @@
+"""Mistakes of a user, as one line each: what was given, and what is allowed."""
+
+from difflib import get_close_matches
+
+from hydra.errors import (
+    ConfigCompositionException,
+    HydraException,
+    MissingConfigException,
+    OverrideParseException,
+)
+from omegaconf.errors import ConfigAttributeError, ConfigKeyError, OmegaConfBaseException
+
+USER_ERRORS = (HydraException, OmegaConfBaseException, ValueError, OSError)
+"""What a wrong key, value, name or path raises. Anything else is a bug and keeps its traceback."""
+
+
+def one_line(error: BaseException) -> str:
+    """Describe one of `USER_ERRORS` in a single line."""
+    match error:
+        case MissingConfigException():
+            text = _missing_option(error)
+        case OverrideParseException():
+            own = ("Error parsing override", "See http")
+            reason = " ".join(x for x in str(error).splitlines() if not x.startswith(own))
+            text = f"{error.override}: cannot be read ({reason}); write KEY=VALUE"
+        case ConfigCompositionException(__cause__=OmegaConfBaseException() as cause):
+            text = one_line(cause)
+        case ConfigAttributeError() | ConfigKeyError():
+            text = _unknown_key(error)
+        case OmegaConfBaseException(full_key=str(key)) if key:
+            text = f"{key}: {str(error).splitlines()[0]}"
+        case OSError(filename=str(name)):
+            text = f"cannot use {name}: {error.strerror}"
+        case _:
+            text = str(error)
+    return " ".join(text.split())
+
+
+def _missing_option(error: MissingConfigException) -> str:
+    if not error.options:
+        return str(error).splitlines()[0]
+    group, _, name = str(error.missing_cfg_file).rpartition("/")
+    options = ", ".join(option for option in error.options if not option.endswith("_schema"))
+    return f"{group}={name}: no such {group}; choose one of {options}"
+
+
+def _unknown_key(error: ConfigAttributeError | ConfigKeyError) -> str:
+    key = str(error.full_key)
+    parent = error.parent_node
+    hidden = ("_", "hydra")
+    known = [str(name) for name in parent or {} if not str(name).startswith(hidden)]
+    prefix, dot, last = key.rpartition(".")
+    close = get_close_matches(last, known, n=1)
+    guess = f" did you mean {prefix}{dot}{close[0]}?" if close else ""
+    place = f"in {prefix}" if prefix else "here"
+    return f"{key}: no such key;{guess} the keys {place} are {', '.join(known) or 'none'}"

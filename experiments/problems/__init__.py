@@ -1,0 +1,37 @@
+"""Training problems: a data set, a network and a loss make a function of the parameters."""
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+from hydra.utils import instantiate
+from jaxtyping import Array, Float, Key, PyTree
+
+from experiments.config import RunConfig
+from experiments.problems.data import Dataset
+from experiments.problems.models.mlp import Model
+
+
+class Problem(NamedTuple):
+    """What an optimizer needs; both functions work under `jit` and `vmap`."""
+
+    loss: Callable[[PyTree[Float[Array, "..."]]], Float[Array, ""]]
+    """Parameters -> loss on the whole data set."""
+    init: Callable[[Key[Array, ""]], PyTree[Float[Array, "..."]]]
+    """Random key -> initial parameters."""
+
+
+def problem(dataset: Dataset, model: Model, loss: Callable[[Array, Array], Array]) -> Problem:
+    """Close over a data set: `loss(params)` is the loss of the model on all of it."""
+
+    def full_batch_loss(params: PyTree[Float[Array, "..."]]) -> Float[Array, ""]:
+        return loss(model.apply(params, dataset.inputs), dataset.targets)
+
+    return Problem(full_batch_loss, model.init)
+
+
+def configured(config: RunConfig) -> Problem:
+    """Build the problem that a configuration describes."""
+    dataset = instantiate(config.data)
+    in_size, out_size = dataset.inputs.shape[1], dataset.targets.shape[1]
+    model = instantiate(config.model, in_size=in_size, out_size=out_size)
+    return problem(dataset, model, config.loss)

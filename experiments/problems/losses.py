@@ -1,0 +1,19 @@
+"""Training losses: the mean over the samples of a loss between outputs and targets."""
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float
+
+
+def squared_error(
+    outputs: Float[Array, "samples outputs"], targets: Float[Array, "samples outputs"]
+) -> Float[Array, ""]:
+    """Mean over the samples of half the summed squared error (MATH.md section 8)."""
+    return 0.5 * jnp.mean(jnp.sum((outputs - targets) ** 2, axis=-1))
+
+
+def cross_entropy(
+    outputs: Float[Array, "samples outputs"], targets: Float[Array, "samples outputs"]
+) -> Float[Array, ""]:
+    """Mean over the samples of `-sum(targets * log_softmax(outputs))`."""
+    return -jnp.mean(jnp.sum(targets * jax.nn.log_softmax(outputs), axis=-1))

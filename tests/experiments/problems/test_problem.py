@@ -1,0 +1,26 @@
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from experiments import problems
+from experiments.config import load
+from experiments.problems.data import digits
+
+
+def test_the_configured_problem_is_the_loss_of_the_network_on_the_data():
+    problem = problems.configured(load(["data.size=20", "model.depth=0"]))
+    params = problem.init(jax.random.key(0))
+    (layer,) = params["layers"].values()
+    inputs, targets = digits(20)
+    outputs = inputs @ layer["kernel"] + layer["bias"]
+    expected = 0.5 * jnp.mean(jnp.sum((outputs - targets) ** 2, axis=1))
+    np.testing.assert_allclose(problem.loss(params), expected, rtol=1e-6)
+
+
+def test_loss_and_initialization_vectorize_over_seeds():
+    problem = problems.configured(load(["data.size=20", "loss=cross_entropy"]))
+    keys = jax.random.split(jax.random.key(0), 3)
+    together = jax.jit(jax.vmap(lambda key: problem.loss(problem.init(key))))(keys)
+    apart = [problem.loss(problem.init(key)) for key in keys]
+    np.testing.assert_allclose(together, apart, rtol=1e-6)
+    assert len(set(map(float, together))) == 3

@@ -1,0 +1,39 @@
+import pytest
+
+from experiments.config import load
+from experiments.errors import USER_ERRORS, one_line
+
+
+@pytest.mark.parametrize(
+    ("override", "line"),
+    [
+        ("optimizer=lion", "optimizer=lion: no such optimizer; choose one of adam, gd, "),
+        ("optimzer=gd", "optimzer: no such key; did you mean optimizer? the keys here are opti"),
+        ("model.wdith=3", "model.wdith: no such key; did you mean model.width? the keys in model"),
+        ("optimizer.b1=0", "optimizer.b1: no such key; the keys in optimizer are name, learning"),
+        ("+seeds=1", "seeds: no such key; the keys here are optimizer, "),
+        ("model.width=wide", "model.width: Value 'wide' of type 'str' could not be converted to I"),
+        ("model.activation=sin", "model.activation: Invalid value 'sin', expected one of [tanh, "),
+        ("num_steps", "num_steps: cannot be read (missing EQUAL at '<EOF>'); write KEY=VALUE"),
+        ("kappa=[", "kappa=[: cannot be read (no viable alternative"),
+        ("kappa=${nothing}", "kappa: Interpolation key 'nothing' not found"),
+        ("twins=-1", "twins=-1 is out of range: it must be at least 0"),
+    ],
+)
+def test_a_mistake_is_one_line_that_names_it_and_what_is_allowed(override, line):
+    with pytest.raises(USER_ERRORS) as caught:
+        load([override])
+    text = one_line(caught.value)
+    assert text.startswith(line)
+    assert "\n" not in text
+
+
+def test_schemas_are_not_offered():
+    with pytest.raises(USER_ERRORS) as caught:
+        load(["optimizer=lion"])
+    assert "schema" not in one_line(caught.value)
+
+
+def test_a_file_is_named():
+    error = NotADirectoryError(20, "Not a directory", "/a/b")
+    assert one_line(error) == "cannot use /a/b: Not a directory"

@@ -1,0 +1,86 @@
+import jax.numpy as jnp
+import numpy as np
+import pytest
+import xarray as xr
+
+import rodflow
+from experiments import results as files
+from experiments.config import load
+
+RECORDS = 3
+
+
+def flow_tracking(distance: float, twins: bool) -> rodflow.FlowTracking:
+    values = jnp.full(RECORDS, distance)
+    return rodflow.FlowTracking(
+        distance=values,
+        loss=2 * values,
+        loss_error=3 * values,
+        extent=4 * values,
+        gradients=5 * values,
+        ensemble_distance=6 * values if twins else None,
+        ensemble_loss_error=7 * values if twins else None,
+        diverged_at=jnp.full(RECORDS, -1),
+    )
+
+
+def labelled(twins: bool) -> xr.Dataset:
+    ones = jnp.ones(RECORDS)
+    tracking = rodflow.Tracking(
+        steps=jnp.array([10, 20, 30]),
+        loss=ones,
+        mean_loss=ones,
+        travelled=ones,
+        floor=ones if twins else None,
+        observed=jnp.ones((RECORDS, 2)),
+        diverged_at=jnp.full(RECORDS, -1),
+        flows={"rod": flow_tracking(0.5, twins), "stable": flow_tracking(4.0, twins)},
+    )
+    return files.dataset(load(), tracking, {"discrete": 1.0, "stable": 2.0, "rod": 3.0})
+
+
+@pytest.mark.parametrize("twins", [True, False])
+def test_everything_is_labelled(twins):
+    dataset = labelled(twins)
+    assert dataset.sizes == {"step": 3, "flow": 2, "mode": 2}
+    for name, variable in dataset.variables.items():
+        assert variable.attrs["long_name"], name
+        assert name == "flow" or variable.attrs["units"], name
+    assert ("floor" in dataset) == ("ensemble_distance" in dataset) == twins
+
+
+def test_flows_keep_the_order_given_and_their_numbers():
+    dataset = labelled(twins=True)
+    assert list(dataset.flow) == ["stable", "rod"]
+    rod = dataset.sel(flow="rod")
+    assert (rod.seconds, rod.improvement) == (3.0, 8.0)
+    expected = dict(distance=1, flow_loss=2, loss_error=3, extent=4, gradients=5)
+    for name, factor in (expected | dict(ensemble_distance=6, ensemble_loss_error=7)).items():
+        np.testing.assert_array_equal(rod[name], 0.5 * factor, name)
+    assert dataset.sel(flow="stable").improvement == 1.0
+    assert dataset.discrete_seconds == 1.0
+
+
+def test_file_gives_back_what_was_saved(tmp_path):
+    dataset = labelled(twins=True)
+    files.save(dataset, tmp_path / "results.nc")
+    xr.testing.assert_identical(files.load(tmp_path / "results.nc"), dataset)
+
+
+def test_the_file_says_how_to_repeat_the_run():
+    assert "learning_rate: 0.001" in labelled(twins=False).attrs["configuration"]
+
+
+def test_a_failure_while_saving_leaves_the_old_results(results, tmp_path, monkeypatch):
+    path = tmp_path / "results.nc"
+    files.save(results, path)
+
+    def crash(*args):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr("os.fsync", crash)
+        with pytest.raises(KeyboardInterrupt):
+            files.save(2 * results, path)
+    xr.testing.assert_identical(files.load(path), results)
+    assert [file.name for file in tmp_path.iterdir()] == ["results.nc"]

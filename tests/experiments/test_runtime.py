@@ -1,0 +1,47 @@
+import logging
+import warnings
+
+import jax
+import pytest
+
+from experiments import runtime
+
+
+def option(name: str):
+    return getattr(jax.config, name)
+
+
+@pytest.fixture(autouse=True)
+def restored():
+    """Leave JAX as the other tests expect it."""
+    names = ("jax_default_matmul_precision", "jax_compilation_cache_dir")
+    before = {name: option(name) for name in names}
+    with warnings.catch_warnings():
+        yield
+    for name, value in before.items():
+        jax.config.update(name, value)
+    for chatty in ("jax", "matplotlib"):
+        logging.getLogger(chatty).setLevel(logging.NOTSET)
+
+
+def test_sets_precision_and_cache(tmp_path, monkeypatch):
+    monkeypatch.delenv("JAX_COMPILATION_CACHE_DIR", raising=False)
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    assert runtime.configure() == []
+    assert option("jax_default_matmul_precision") == "highest"
+    assert option("jax_compilation_cache_dir") == str(tmp_path / "rodflow")
+
+
+def test_a_folder_of_the_users_choice_wins(tmp_path, monkeypatch):
+    monkeypatch.setenv("JAX_COMPILATION_CACHE_DIR", str(tmp_path))
+    assert runtime.cache_folder() == tmp_path
+
+
+def test_an_unwritable_cache_is_remarked_in_one_line(tmp_path, monkeypatch):
+    monkeypatch.delenv("JAX_COMPILATION_CACHE_DIR", raising=False)
+    (tmp_path / "file").touch()
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "file"))
+    before = option("jax_compilation_cache_dir")
+    (remark,) = runtime.configure()
+    assert str(tmp_path / "file" / "rodflow") in remark
+    assert option("jax_compilation_cache_dir") == before

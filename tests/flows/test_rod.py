@@ -1,0 +1,322 @@
+import diffrax
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+from chex import assert_trees_all_close, assert_trees_all_equal
+
+from rodflow import Iteration, LookbackEuler, Parity, RodFlow, SignedRod, StableFlow
+
+STEPS = 20
+pytestmark = pytest.mark.usefixtures("x64")
+
+
+def add(a, b, sign=1.0):
+    """a + sign * b; b has None where a leaf has no rod."""
+    return jax.tree.map(
+        lambda b, a: a if b is None else a + sign * b, b, a, is_leaf=lambda leaf: leaf is None
+    )
+
+
+def random_like(tree):
+    random = np.random.default_rng(10)
+    return jax.tree.map(lambda leaf: jnp.asarray(0.3 * random.normal(size=leaf.shape)), tree)
+
+
+def unit_steps(flow, y0):
+    """The first STEPS unit steps of LookbackEuler: the map itself."""
+
+    def step(y, t):
+        y = LookbackEuler().step(flow.term(), t, t + 1, y, None, None, False)[0]
+        return y, y
+
+    return jax.jit(lambda y: jax.lax.scan(step, y, jnp.arange(float(STEPS)))[1])(y0)
+
+
+def ends(ys):
+    """c + (-1)^t x and c - (-1)^t x at the steps 1, 2, ..."""
+    signs = (-1.0) ** jnp.arange(1, STEPS + 1)
+    return [jax.vmap(add)(ys.c, ys.x, sign * signs) for sign in (1, -1)]
+
+
+def as_optax(iteration, state):
+    """The optimizer's state with the types that Optax gives it."""
+    memory = jax.eval_shape(iteration.tx.init, state.params)
+    return jax.tree.map(lambda like, leaf: leaf.astype(like.dtype), memory, state.opt_state)
+
+
+def test_both_ends_of_the_rod_are_optax_runs(network, params, optax_run):
+    """MATH.md section 4, exactly: c + (-1)^t x and c - (-1)^t x solve the recursion of the map.
+
+    Unless a second moment is averaged over the ends. It is the same at both, and the pair exact
+    again, if the loss is even about the centre, as that of the network about zero.
+    """
+    state = network.init(params)
+    if Parity.AUXILIARY in jax.tree.leaves(network.parity):
+        state = network.init(jax.tree.map(jnp.zeros_like, params))
+    flow = RodFlow(network, SignedRod(seed=0.0))
+    y = flow.init(state)
+    y = y._replace(x=random_like(y.x))
+    ys = unit_steps(flow, y)
+    for sign, end in zip((1.0, -1.0), ends(ys), strict=True):
+        start = add(y.c, y.x, sign)
+        weights, memories = optax_run(
+            network.loss, network.tx, start.params, STEPS, as_optax(network, start)
+        )
+        assert_trees_all_close(end.params, weights, rtol=1e-10, atol=1e-12)
+        memories = jax.tree.map(lambda leaf: leaf.astype(float), memories)
+        assert_trees_all_close(end.opt_state, memories, rtol=1e-10, atol=1e-12)
+    travelled = jax.tree.map(lambda leaf: leaf[-1] - leaf[0], ys.x.params)
+    assert optax.tree.norm(travelled) > 0.01
+
+
+@pytest.mark.parametrize(
+    "chain",
+    ["scalar_nadam", "adamw", "adabelief", "clipped_adam_cosine", "masked_adam", "partition"],
+    indirect=True,
+)
+def test_second_moments_are_averaged_over_the_ends(network, params):
+    """On any loss the rod is a pair of Optax runs that share their second moments."""
+    flow = RodFlow(network, SignedRod(seed=0.0))
+    state = network.init(params)
+    shared = jax.tree.map(lambda parity: parity is Parity.AUXILIARY, network.parity.opt_state)
+
+    def one(weights, memory):
+        updates, memory = network.tx.update(jax.grad(network.loss)(weights), memory, weights)
+        return optax.apply_updates(weights, updates), memory
+
+    def pair(carry, _):
+        weights, memories = jax.vmap(one)(*carry)
+        memories = jax.tree.map(
+            lambda is_shared, m: jnp.broadcast_to(m.mean(0), m.shape) if is_shared else m,
+            shared,
+            memories,
+        )
+        return (weights, memories), weights
+
+    @jax.jit
+    def oracle(plus, minus):
+        both = [(end.params, as_optax(network, end)) for end in (plus, minus)]
+        carry = jax.tree.map(lambda *leaves: jnp.stack(leaves), *both)
+        return jax.lax.scan(pair, carry, length=STEPS)[1]
+
+    y = flow.init(state)
+    y = y._replace(x=random_like(y.x))
+    weights = oracle(add(y.c, y.x), add(y.c, y.x, -1.0))
+    for index, end in enumerate(ends(unit_steps(flow, y))):
+        expected = jax.tree.map(lambda leaf, index=index: leaf[:, index], weights)
+        assert_trees_all_close(end.params, expected, rtol=1e-10, atol=1e-12)
+
+
+@pytest.mark.parametrize("chain", ["nesterov", "adam"], indirect=True)
+def test_a_rod_without_extent_or_seed_follows_the_run(network, params, optax_run):
+    flow = RodFlow(network, SignedRod(seed=0.0))
+    ys = unit_steps(flow, flow.init(network.init(params)))
+    weights, _ = optax_run(network.loss, network.tx, params, STEPS)
+    assert_trees_all_close(ys.c.params, weights, rtol=1e-11, atol=1e-13)
+    assert optax.tree.norm(ys.x) < 1e-12  # the gradients at both ends may be rounded apart
+
+
+def test_only_leaves_that_oscillate_have_a_rod(network, params):
+    state = network.init(params)
+    y = RodFlow(network).init(state)
+    assert_trees_all_equal(y.c, state)
+
+    def check(x, parity, leaf):
+        if parity is Parity.OSCILLATING:
+            np.testing.assert_array_equal(x, np.zeros(leaf.shape))
+        else:
+            assert x is None
+
+    jax.tree.map(check, y.x, network.parity, state, is_leaf=lambda leaf: leaf is None)
+
+
+@pytest.mark.parametrize("chain", ["adam"], indirect=True)
+def test_the_seed_is_a_part_of_the_drift(network, params):
+    """At x = 0 the field of x is kappa A, and nothing but: it restarts from there."""
+    y = RodFlow(network).init(network.step(network.init(params)))
+    drift = jax.jit(network.increment)(y.c)
+    for kappa in (0.0, 1e-3):
+        field = eqx.filter_jit(RodFlow(network, SignedRod(seed=kappa)).increment)(y)
+        assert_trees_all_close(field.c, drift, rtol=1e-12)
+        expected = jax.tree.map(
+            lambda x, a, kappa=kappa: None if x is None else kappa * a,
+            y.x,
+            drift,
+            is_leaf=lambda leaf: leaf is None,
+        )
+        assert_trees_all_close(field.x, expected, rtol=1e-6)  # the seed may be float32
+
+
+def test_the_default_seed_is_a_thousandth():
+    assert RodFlow(Iteration(jnp.sum, optax.sgd(0.1))).closure.seed == np.float32(1e-3)
+
+
+def one_mode(sharpness, quartic=0.0):
+    """The mode S w^2 / 2 - Q w^4 / 4 beside a mode that only drifts."""
+
+    def loss(w):
+        return sharpness * w[0] ** 2 / 2 - quartic * w[0] ** 4 / 4 + 0.1 * w[1]
+
+    return loss
+
+
+def gd_rod(loss, learning_rate, x, seed=0.0):
+    iteration = Iteration(loss, optax.sgd(learning_rate))
+    flow = RodFlow(iteration, SignedRod(seed=seed))
+    y = flow.init(iteration.init(jnp.zeros(2)))
+    return flow, y._replace(x=y.x._replace(params=jnp.asarray(x)))
+
+
+def solve(flow, y0, t1, dt0=0.5, solver=None, **kwargs):
+    solver = solver or LookbackEuler()
+
+    @eqx.filter_jit
+    def run(flow, y0):
+        ys = diffrax.diffeqsolve(flow.term(), solver, 0.0, t1, dt0, y0, **kwargs).ys
+        return jax.tree.map(lambda leaf: leaf[-1], ys)
+
+    return run(flow, y0)
+
+
+@pytest.mark.parametrize("sharpness", [3.0, 20.0, 21.0])
+def test_a_quadratic_mode_grows_beyond_the_edge_and_decays_below(sharpness):
+    """dx/dt = (lr S - 2) x: MATH.md section 3's dSigma/dt, up to the second order in the rate."""
+    flow, y = gd_rod(one_mode(sharpness), 0.1, [0.3, 0.0])
+    rate = 0.1 * sharpness - 2
+    field = flow.increment(y)
+    np.testing.assert_allclose(field.x.params, [rate * 0.3, 0.0], rtol=1e-13, atol=1e-14)
+    np.testing.assert_allclose(field.c.params, [0.0, -0.01], rtol=1e-13)
+    end = solve(flow, y, 4.0)
+    substep = 1 + rate / 2 * (1 - rate / 4)
+    np.testing.assert_allclose(end.x.params[0], 0.3 * substep**8, rtol=1e-12, atol=1e-14)
+
+
+def test_the_fixed_point_of_a_quartic_mode():
+    """x*^2 = (S - 2 / lr) / Q beyond the edge: the field is zero there, and the flow finds it."""
+    sharpness, quartic, learning_rate = 21.0, 5.0, 0.1
+    length = np.sqrt((sharpness - 2 / learning_rate) / quartic)
+    loss = one_mode(sharpness, quartic)
+    flow, y = gd_rod(loss, learning_rate, [length, 0.0])
+    np.testing.assert_allclose(flow.increment(y).x.params, 0.0, atol=1e-15)
+    _, y = gd_rod(loss, learning_rate, [1e-3, 0.0])
+    np.testing.assert_allclose(flow.extent(solve(flow, y, 200.0)), length, rtol=1e-12)
+    # It is a period-two orbit of the optimizer itself.
+    w = jnp.array([length, 0.0])
+    np.testing.assert_allclose((w - learning_rate * jax.grad(loss)(w))[0], -length, rtol=1e-13)
+
+
+def test_there_is_no_fixed_point_below_the_edge():
+    flow, y = gd_rod(one_mode(19.0, 5.0), 0.1, [0.3, 0.0])
+    assert flow.extent(solve(flow, y, 200.0)) < 1e-6
+    shrinking = [flow.increment(gd_rod(one_mode(19.0, 5.0), 0.1, [x, 0.0])[1]) for x in (0.01, 1.0)]
+    assert all(field.x.params[0] < 0 for field in shrinking)
+
+
+def test_the_oscillation_restarts_from_the_seed():
+    """Growth from kappa A, linear in kappa; from nothing without it."""
+
+    @jax.jit
+    def extent(seed):
+        flow, y = gd_rod(lambda w: one_mode(22.0)(w) + 0.1 * w[0], 0.1, [0.0, 0.0], seed)
+        return abs(solve(flow, y, 40.0).x.params[0])
+
+    assert extent(0.0) < 1e-15  # rounding, amplified
+    np.testing.assert_allclose(extent(1e-3) / extent(1e-6), 1e3, rtol=1e-6)
+    assert extent(1e-3) > 5e-3  # kappa A is 1e-5
+
+
+def test_the_gradients_of_both_ends_are_one_batch():
+    shapes = []
+
+    def loss(w):
+        shapes.append(w.shape)
+        return jnp.sum(w**4)
+
+    iteration = Iteration(loss, optax.adam(0.1))
+    flow = RodFlow(iteration)
+    y = flow.init(iteration.init(jnp.ones(3)))
+    shapes.clear()
+    text = str(jax.make_jaxpr(flow.increment)(y))
+    assert shapes == [(3,)]  # one trace, under vmap
+    assert "f64[2,3]" in text
+    assert flow.gradients == 2
+    shapes.clear()
+    times = jnp.array([0.0, 0.5])
+    jax.eval_shape(lambda y: LookbackEuler().step(flow.term(), *times, y, None, None, False), y)
+    assert len(shapes) == 2
+
+
+def test_center_loss_and_extent():
+    loss = one_mode(3.0, 1.0)
+    flow, y = gd_rod(loss, 0.1, [0.3, 0.4])
+    y = y._replace(c=y.c._replace(params=jnp.array([1.0, 2.0])))
+    np.testing.assert_array_equal(flow.center(y), [1.0, 2.0])
+    ends = loss(jnp.array([1.3, 2.4])), loss(jnp.array([0.7, 1.6]))
+    np.testing.assert_allclose(flow.predicted_loss(y), sum(ends) / 2, rtol=1e-14)
+    np.testing.assert_allclose(flow.extent(y), 0.5, rtol=1e-14)
+    assert flow.integrator.dt0 == 0.5
+    assert isinstance(flow.integrator.solver, LookbackEuler)
+
+
+@pytest.mark.parametrize("flow_type", [StableFlow, RodFlow])
+def test_diffrax_solvers_find_the_corrected_flow(flow_type, params, network_loss):
+    """Adaptive, of fixed order and LookbackEuler, each to its own accuracy."""
+    iteration = Iteration(network_loss, optax.sgd(0.2, momentum=0.5))
+    state = iteration.init(params)
+    flow, corrected = flow_type(iteration), flow_type(iteration, corrected=True)
+    y = flow.init(state)
+    if isinstance(flow, RodFlow):
+        y = y._replace(x=jax.tree.map(lambda leaf: 0.1 * leaf, random_like(y.x)))
+    controller = diffrax.PIDController(rtol=1e-8, atol=1e-11)
+
+    @jax.jit
+    def centers(h):
+        tsit5 = solve(corrected, y, 4.0, None, diffrax.Tsit5(), stepsize_controller=controller)
+        heun = solve(corrected, y, 4.0, h, diffrax.Heun())
+        euler = solve(corrected, y, 4.0, h, diffrax.Euler())
+        return [flow.center(y) for y in (tsit5, heun, euler, solve(flow, y, 4.0, h))]
+
+    def errors(h):
+        exact, *others = centers(h)
+        return np.array([optax.tree.norm(optax.tree.sub(other, exact)) for other in others])
+
+    orders = np.log2(errors(1 / 16) / errors(1 / 32))
+    np.testing.assert_allclose(orders, [2.0, 1.0, 1.0], atol=0.1)
+
+
+def two_cosines(w):
+    return jnp.sum(jnp.array([1.0, 2.0]) * jnp.cos(w))
+
+
+@pytest.mark.parametrize("flow_type", [StableFlow, RodFlow])
+def test_gradients_with_respect_to_hyperparameters(flow_type):
+    """Reverse mode through the solve, under vmap, against finite differences."""
+
+    def final_loss(learning_rate, momentum):
+        iteration = Iteration(two_cosines, optax.sgd(learning_rate, momentum=momentum))
+        flow = flow_type(iteration)
+        y = solve(flow, flow.init(iteration.init(jnp.ones(2))), 5.0, max_steps=16)
+        return flow.predicted_loss(y)
+
+    eps = 1e-5
+    rates = 0.05 + eps * jnp.array([0.0, 1.0, -1.0])
+    lanes = jax.jit(jax.vmap(jax.value_and_grad(final_loss), (0, None)))
+    losses, slopes = lanes(rates, 0.9)
+    np.testing.assert_allclose(slopes[0], (losses[1] - losses[2]) / (2 * eps), rtol=1e-6)
+    assert abs(slopes[0]) > 0.1
+
+
+def test_the_seed_may_be_traced(params, network_loss):
+    iteration = Iteration(network_loss, optax.sgd(0.1))
+    state = iteration.init(params)
+
+    def field(seed):
+        flow = RodFlow(iteration, SignedRod(seed=seed))
+        return flow.increment(flow.init(state)).x.params["out"]
+
+    seeds = jnp.array([0.0, 1e-3, 1.0])
+    expected = seeds[:, None] * iteration.increment(state).params["out"]
+    np.testing.assert_allclose(jax.jit(jax.vmap(field))(seeds), expected, rtol=1e-12)

@@ -1,0 +1,190 @@
+import functools
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+from jax.flatten_util import ravel_pytree
+
+import rodflow
+
+LEARNING_RATE = 0.01
+
+
+def quadratic(curvature):
+    return lambda params: 0.5 * jnp.sum(curvature * jnp.square(params["w"]))
+
+
+STEPS = 3000
+
+
+def settled(loss, tx, params, steps=STEPS):
+    """A state whose memory has seen many gradients at `params`, which stay where they are."""
+    iteration = rodflow.Iteration(loss, tx)
+
+    def stay(_, state):
+        return rodflow.PhaseState(params, iteration.step(state).opt_state)
+
+    return iteration, jax.lax.fori_loop(0, steps, stay, iteration.init(params))
+
+
+CURVATURE = np.array([1.0, 2.0, 3.0])
+START = np.array([1.0, 0.5, -0.3])
+GRADIENT = np.abs(CURVATURE * START)
+TOTAL = np.linalg.norm(GRADIENT)
+B1 = 0.9
+# name -> (chain, preconditioner at CURVATURE and START, critical preconditioned sharpness * lr)
+ELEMENTWISE = {
+    name: (
+        constructor(LEARNING_RATE),
+        {"scalar": TOTAL, "gd": 1.0, "heavy": 1.0, "nesterov": 1.0}.get(
+            name.split("_")[0], GRADIENT
+        ),
+        rodflow.critical_sharpness(name, LEARNING_RATE, B1) * LEARNING_RATE,
+    )
+    for name, constructor in rodflow.OPTIMIZERS.items()
+} | {
+    "trace": (optax.sgd(LEARNING_RATE, momentum=0.8), 1.0, 2 * 1.8),
+    "nesterov trace": (
+        optax.sgd(LEARNING_RATE, momentum=0.8, nesterov=True),
+        1.0,
+        2 * 1.8 / 2.6,
+    ),
+    "adamw": (
+        optax.adamw(LEARNING_RATE, weight_decay=0.1),
+        GRADIENT,
+        (2 - 0.1 * LEARNING_RATE) * 1.9 / 0.1,
+    ),
+    "rmsprop with momentum": (optax.rmsprop(LEARNING_RATE, momentum=0.9), GRADIENT, 2 * 1.9),
+    "injected adam": (optax.inject_hyperparams(optax.adam)(LEARNING_RATE), GRADIENT, 38.0),
+    "clipped": (optax.chain(optax.clip_by_global_norm(0.1), optax.sgd(LEARNING_RATE)), 1.0, 2.0),
+}
+
+
+@pytest.mark.parametrize("name", ELEMENTWISE)
+def test_nyquist_probe_recovers_the_table(name):
+    """The critical sharpness 2 / r of MATH.md section 2, to 5 digits."""
+    tx, preconditioner, factor = ELEMENTWISE[name]
+    with jax.enable_x64(True):
+        params = {"w": jnp.asarray(START)}
+        iteration, state = settled(quadratic(CURVATURE), tx, params)
+        response = rodflow.nyquist_response(iteration, state)["w"]
+        np.testing.assert_allclose(
+            2 / response, preconditioner * factor / LEARNING_RATE * np.ones(3), rtol=1e-5
+        )
+
+
+def spectral_radius(name, sharpness):
+    """Of the linearised step of the actual Optax chain, second moments and clocks frozen."""
+    tx = rodflow.OPTIMIZERS[name](LEARNING_RATE, **({"b1": B1} if has_momentum(name) else {}))
+    params = {"w": jnp.asarray(np.array([1.0]))}
+    iteration, state = settled(quadratic(np.array([1.0])), tx, params)
+    parity = iteration.parity
+    moving = jax.tree.map(
+        lambda p, leaf: leaf * 0 if p is rodflow.Parity.OSCILLATING else leaf, parity, state
+    )
+    flat, unravel = ravel_pytree(moving)
+    oscillates = ravel_pytree(
+        jax.tree.map(
+            lambda p, leaf: jnp.full(leaf.shape, float(p is rodflow.Parity.OSCILLATING)),
+            parity,
+            state,
+        )
+    )[0].astype(bool)
+
+    def step(z):
+        there = unravel(jnp.where(oscillates, z, flat))
+        # The gradient of a quadratic whose curvature is relative to the preconditioner, which is 1.
+        grads = {"w": sharpness * there.params["w"]}
+        after = jax.tree.map(jnp.add, there, iteration.respond(there, grads))
+        return ravel_pytree(after)[0]
+
+    jacobian = jax.jacobian(step)(flat)[oscillates][:, oscillates]
+    return np.max(np.abs(np.linalg.eigvals(jacobian)))
+
+
+def has_momentum(name):
+    return name in ("heavy_ball", "nesterov") or name.endswith("adam")
+
+
+@pytest.mark.parametrize("name", rodflow.OPTIMIZERS)
+def test_spectral_radius_of_optax_crosses_one_at_the_critical_sharpness(name):
+    with jax.enable_x64(True):
+        critical = rodflow.critical_sharpness(name, LEARNING_RATE, B1)
+        if "rms" in name or "adam" in name:
+            # The step that is linearised forgets a little first: it divides by this, not by 1.
+            b2 = 0.99 if "rms" in name else 0.999
+            critical = critical * np.sqrt(b2 * (1 - b2**STEPS) / (1 - b2 ** (STEPS + 1)))
+        assert spectral_radius(name, critical * (1 - 1e-5)) < 1
+        assert spectral_radius(name, critical * (1 + 1e-5)) > 1
+
+
+def test_critical_sharpness_of_an_unknown_name():
+    with pytest.raises(ValueError, match=r"'lion' is not in the table.*adam"):
+        rodflow.critical_sharpness("lion", 1e-3)
+
+
+def network_loss(params):
+    x = np.random.default_rng(0).normal(size=(20, 3))
+    y = np.random.default_rng(1).normal(size=20)
+    return jnp.mean((jnp.tanh(x @ params["a"]) @ params["b"] - y) ** 2)
+
+
+def network_params(seed=2):
+    random = np.random.default_rng(seed)
+    return {"a": jnp.asarray(random.normal(size=(3, 4))), "b": jnp.asarray(random.normal(size=4))}
+
+
+@pytest.mark.parametrize("name", ["gd", "adam", "scalar_nadam"])
+def test_effective_sharpness_against_a_dense_hessian(name):
+    with jax.enable_x64(True):
+        tx = rodflow.OPTIMIZERS[name](LEARNING_RATE)
+        iteration, state = settled(network_loss, tx, network_params(), steps=50)
+        flat, unravel = ravel_pytree(state.params)
+        hessian = jax.hessian(lambda w: network_loss(unravel(w)))(flat)
+        root = np.sqrt(ravel_pytree(rodflow.nyquist_response(iteration, state))[0])
+        dense = np.linalg.eigvalsh(root[:, None] * hessian * root)[::-1]
+        found = rodflow.effective_sharpness(network_loss, tx, state, k=3)
+        np.testing.assert_allclose(found, dense[:3] / 2, rtol=1e-6)
+
+
+def test_sharpness_of_more_parameters_than_krylov_vectors():
+    spectrum = np.concatenate([np.linspace(0, 1, 97), [5.0, 7.0, 8.0]])
+    rotation, _ = np.linalg.qr(np.random.default_rng(0).normal(size=(100, 100)))
+    matrix = jnp.asarray(rotation * spectrum @ rotation.T, jnp.float32)
+    found = rodflow.sharpness(lambda w: 0.5 * w @ matrix @ w, jnp.zeros(100), k=3)
+    np.testing.assert_allclose(found, [8, 7, 5], rtol=1e-4)
+
+
+def test_effective_sharpness_under_vmap_equals_a_loop():
+    params = network_params()
+
+    def at(learning_rate):
+        tx = optax.adam(learning_rate)
+        iteration = rodflow.Iteration(network_loss, tx)
+        return rodflow.effective_sharpness(network_loss, tx, iteration.step(iteration.init(params)))
+
+    rates = jnp.array([1e-3, 1e-2])
+    loop = jnp.stack([jax.jit(at)(rate) for rate in rates])
+    np.testing.assert_allclose(jax.vmap(at)(rates), loop, rtol=1e-4)
+    # The response is proportional to the learning rate.
+    np.testing.assert_allclose(loop[1], loop[0] * 10, rtol=1e-2)
+
+
+@pytest.mark.parametrize("k", [0, 17])
+def test_sharpness_refuses_more_eigenvalues_than_there_are(k):
+    with pytest.raises(ValueError, match=rf"`k` is {k}; .*16"):
+        rodflow.sharpness(network_loss, network_params(), k=k)
+
+
+def test_gradient_descent_oscillates_just_above_an_effective_sharpness_of_one():
+    """The edge is where the iterates themselves stop converging."""
+    for factor, grows in [(0.99, False), (1.01, True)]:
+        tx = optax.chain(optax.trace(0.9), optax.scale(-0.1))
+        loss = functools.partial(lambda s, p: 0.5 * s * p**2, factor * 2 * 1.9 / 0.1)
+        iteration = rodflow.Iteration(loss, tx)
+        state = iteration.init(jnp.array(1.0))
+        assert rodflow.effective_sharpness(loss, tx, state)[0] == pytest.approx(factor, rel=1e-4)
+        end = jax.lax.fori_loop(0, 2000, lambda _, z: iteration.step(z), state)
+        assert bool(abs(end.params) < 1) != grows  # what grows is not a number in the end

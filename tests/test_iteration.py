@@ -1,0 +1,219 @@
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+from chex import assert_trees_all_close, assert_trees_all_equal_shapes_and_dtypes
+
+import rodflow
+
+STEPS = 20
+
+
+def trajectory(iteration, params):
+    """States, increments and losses at the steps 0, ..., STEPS."""
+
+    def step(state, _):
+        loss, after = iteration.advance(state)
+        return iteration.step(state), (state, iteration.increment(state), after, loss)
+
+    state = iteration.init(params)
+    return jax.jit(lambda z: jax.lax.scan(step, z, length=STEPS + 1)[1])(state)
+
+
+def at(steps, tree):
+    return jax.tree.map(lambda leaf: leaf[steps], tree)
+
+
+@pytest.mark.usefixtures("x64")
+def test_steps_are_those_of_optax(network, params, optax_run):
+    states, increments, advanced, losses = trajectory(network, params)
+    after = at(slice(1, None), states)
+    weights, memories = optax_run(network.loss, network.tx, params, STEPS)
+    assert_trees_all_close(after.params, weights, rtol=1e-12, atol=1e-13)
+    # The same tree with every leaf a float: counters that Optax keeps as integers are clocks.
+    as_floats = jax.tree.map(lambda leaf: leaf.astype(float), memories)
+    assert_trees_all_equal_shapes_and_dtypes(after.opt_state, as_floats)
+    assert_trees_all_close(after.opt_state, as_floats, rtol=1e-12, atol=1e-13)
+
+    before = at(slice(-1), states)
+    assert_trees_all_equal_shapes_and_dtypes(increments, states)
+    assert_trees_all_close(
+        after,
+        jax.tree.map(jnp.add, before, at(slice(-1), increments)),
+        rtol=1e-15,  # one rounding of the sum, one of the difference
+        atol=1e-15,
+    )
+    assert_trees_all_close(at(slice(-1), advanced), after, rtol=1e-15, atol=1e-15)
+    np.testing.assert_allclose(losses[1:], jax.vmap(network.loss)(weights), rtol=1e-12)
+
+
+@pytest.mark.parametrize(
+    "chain", ["nesterov", "scalar_nadam", "clipped_adam_cosine", "partition"], indirect=True
+)
+def test_hyperparameters_may_be_traced(chain, params, network, optax_run):
+    learning_rates = jnp.array([0.01, 0.1])
+
+    def member(learning_rate):
+        iteration = rodflow.Iteration(network.loss, chain(learning_rate))
+        return iteration.step(iteration.step(iteration.init(params))).params
+
+    lanes = jax.jit(jax.vmap(member))(learning_rates)
+    for lane, learning_rate in enumerate(learning_rates):
+        weights, _ = optax_run(network.loss, chain(learning_rate), params, 2)
+        assert_trees_all_close(at(lane, lanes), at(-1, weights), rtol=1e-5, atol=1e-6)
+
+
+def test_respond_takes_the_gradient_it_is_given(params):
+    slope = jax.tree.map(jnp.cos, params)
+    iteration = rodflow.Iteration(lambda p: optax.tree.vdot(slope, p), optax.adam(0.1))
+    state = iteration.step(iteration.init(params))
+    assert_trees_all_close(
+        iteration.respond(state, slope), iteration.increment(state), rtol=1e-6, atol=1e-7
+    )
+    opposite = iteration.respond(state, jax.tree.map(jnp.negative, slope))
+    assert_trees_all_close(opposite.opt_state[0].nu, iteration.increment(state).opt_state[0].nu)
+    assert opposite.params["out"][0] != iteration.increment(state).params["out"][0]
+
+
+def test_narrow_parameters_keep_their_type():
+    params = {"a": jnp.ones(3, jnp.bfloat16), "b": jnp.ones(2, jnp.float32)}
+    iteration = rodflow.Iteration(
+        lambda p: sum(jnp.sum(x.astype(jnp.float32) ** 2) for x in p.values()), optax.adam(0.1)
+    )
+    state = iteration.init(params)
+    assert_trees_all_equal_shapes_and_dtypes(iteration.step(state), state)
+    assert_trees_all_equal_shapes_and_dtypes(iteration.increment(state), state)
+
+
+def test_arrays_of_numpy_are_parameters():
+    iteration = rodflow.Iteration(lambda w: jnp.sum(w**2), optax.sgd(0.25))
+    state = iteration.init(np.array([2.0, 4.0], np.float32))
+    np.testing.assert_array_equal(iteration.step(state).params, [1.0, 2.0])
+
+
+def test_flags_are_carried_and_act():
+    """A gradient that is not finite is skipped by `apply_if_finite`, and the flag says so."""
+    tx = optax.apply_if_finite(optax.sgd(0.1), max_consecutive_errors=3)
+    iteration = rodflow.Iteration(lambda w: jnp.sum(jnp.sqrt(w)), tx)
+    state = iteration.init(jnp.array([1.0]))
+    assert state.opt_state.last_finite == 1.0
+    bad = state._replace(params=jnp.array([0.0]))  # where the slope is infinite
+    after = iteration.step(bad)
+    np.testing.assert_array_equal(after.params, bad.params)
+    assert after.opt_state.last_finite == 0.0
+    assert after.opt_state.total_notfinite == 1.0
+    assert iteration.increment(bad).opt_state.last_finite == -1.0
+
+
+def test_a_flag_that_is_read_is_a_flag():
+    def update(updates, state, params=None):
+        return jax.lax.select(state, -0.5 * updates, updates), state
+
+    tx = optax.GradientTransformation(lambda params: jnp.array(True), update)
+    iteration = rodflow.Iteration(quadratic, tx)
+    after = iteration.step(iteration.init(jnp.array([2.0, 4.0])))
+    np.testing.assert_array_equal(after.params, [0.0, 0.0])
+    assert after.opt_state == 1.0
+
+
+def test_increments_below_the_rounding_of_the_parameters_survive():
+    """A flow adds up many small increments: they must not be differences of rounded parameters."""
+    iteration = rodflow.Iteration(jnp.sum, optax.sgd(1e-9))
+    state = iteration.init(jnp.ones(2))
+    np.testing.assert_array_equal(iteration.step(state).params, state.params)
+    np.testing.assert_allclose(iteration.increment(state).params, -1e-9, rtol=1e-6)
+
+
+def test_gradients_come_from_one_evaluation_of_the_loss():
+    calls = 0
+
+    def loss(w):
+        nonlocal calls
+        calls += 1
+        return jnp.sum(w**2)
+
+    iteration = rodflow.Iteration(loss, optax.adam(0.1))
+    state = iteration.init(jnp.ones(2))
+    for evaluate in (iteration.step, iteration.increment, iteration.advance):
+        calls = 0
+        jax.eval_shape(evaluate, state)
+        assert calls == 1
+
+
+def test_parity_is_known_after_init_only(params, network):
+    iteration = rodflow.Iteration(network.loss, optax.adam(0.1))
+    with pytest.raises(ValueError, match=r"once `init\(params\)` was called"):
+        _ = iteration.parity
+
+
+def quadratic(w):
+    return jnp.sum(w**2)
+
+
+def multi_steps(every):
+    return optax.MultiSteps(optax.adam(0.1), every).gradient_transformation()
+
+
+@pytest.mark.parametrize(
+    ("loss", "params", "message"),
+    [
+        (quadratic, {"a": jnp.ones(2), "n": jnp.arange(3)}, r"params\['n'\] has dtype int32"),
+        (quadratic, jnp.ones(2, jnp.complex64), "has dtype complex64"),
+        (quadratic, jnp.ones(2, bool), "has dtype bool"),
+        (quadratic, {}, "no leaves"),
+        (lambda w: w**2, jnp.ones(2), r"returned float32\[2\]"),
+        (lambda w: (jnp.sum(w), w), jnp.ones(2), r"returned float32\[\], float32\[2\]"),
+        (lambda w: jnp.sum(w > 0), jnp.ones(2), r"returned int32\[\]"),
+        (lambda w: None, jnp.ones(2), "returned nothing"),
+        (lambda w: jnp.log(w[0]), jnp.zeros(2), "is -inf; it must be finite"),
+        (lambda w: jnp.sqrt(w[0]), -jnp.ones(2), "is nan; it must be finite"),
+    ],
+    ids=lambda value: value if isinstance(value, str) else "",
+)
+def test_what_is_no_loss_or_no_parameter_is_refused(loss, params, message):
+    iteration = rodflow.Iteration(loss, optax.sgd(0.1))
+    with pytest.raises(ValueError, match=message):
+        iteration.init(params)
+
+
+@pytest.mark.parametrize(
+    ("tx", "message"),
+    [
+        (optax.lbfgs(), "asks for 'value', 'grad', and 'value_fn'"),
+        (optax.polyak_sgd(), "asks for 'value'"),
+        (optax.contrib.reduce_on_plateau(), "asks for 'value'"),
+        (optax.noisy_sgd(0.1, key=jax.random.key(0)), "rng_key .* is a random key"),
+        (optax.noisy_sgd(0.1, key=0), "rng_key .* is a random key"),
+        (multi_steps(2), "mini_step .* neither counts the steps"),
+        (optax.apply_every(2), "count .* neither counts the steps"),
+    ],
+    ids=["lbfgs", "polyak", "plateau", "typed key", "integer key", "MultiSteps", "apply_every"],
+)
+def test_what_is_no_smooth_map_is_refused(tx, message):
+    iteration = rodflow.Iteration(quadratic, tx)
+    with pytest.raises(ValueError, match=message):
+        iteration.init(jnp.ones(2))
+
+
+@pytest.mark.xfail(strict=True, reason="the probe takes three steps, and the counter wraps later")
+@pytest.mark.parametrize(
+    "tx",
+    [multi_steps(8), optax.apply_every(8)],
+    ids=["MultiSteps", "apply_every"],
+)
+def test_counters_that_wrap_late_are_refused_too(tx):
+    iteration = rodflow.Iteration(quadratic, tx)
+    with pytest.raises(ValueError, match="neither counts the steps"):
+        iteration.init(jnp.ones(2))
+
+
+def test_an_error_inside_a_transformation_is_not_disguised():
+    def broken(updates, state, params):
+        raise TypeError("something else")
+
+    iteration = rodflow.Iteration(
+        quadratic, optax.GradientTransformation(lambda p: optax.EmptyState(), broken)
+    )
+    with pytest.raises(TypeError, match="something else"):
+        iteration.init(jnp.ones(2))

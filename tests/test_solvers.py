@@ -1,0 +1,192 @@
+import diffrax
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from rodflow import LookbackEuler
+from rodflow.solvers import evaluations_per_step
+
+pytestmark = pytest.mark.usefixtures("x64")
+
+
+def smooth(y):
+    """A nonlinear field, of size one, that does not commute with its derivative."""
+    a, b = y
+    return jnp.array([jnp.sin(b) - 0.5 * a**2, jnp.cos(a) * b + 0.3])
+
+
+def start():
+    return jnp.array([0.4, -0.7])
+
+
+def flow(field, y0, h, t1=1.0, solver=None):
+    term = diffrax.ODETerm(lambda t, y, args: field(y))
+    return diffrax.diffeqsolve(term, solver or LookbackEuler(), 0.0, t1, h, y0).ys[0]
+
+
+def corrected(field):
+    return lambda y: field(y - field(y) / 2)
+
+
+def log2_ratios(errors):
+    return np.log2(np.array(errors[:-1]) / np.array(errors[1:]))
+
+
+def test_a_unit_step_is_the_map():
+    y = jax.jit(lambda y0: flow(smooth, y0, 1.0, 5.0))(start())
+    expected = start()
+    for _ in range(5):
+        expected = expected + smooth(expected)
+    np.testing.assert_allclose(y, expected, rtol=1e-15)
+
+
+def test_a_step_is_the_published_formula():
+    y, h = start(), 0.3
+    a = (1 - h) / 2
+    expected = y + h * smooth(y - a * smooth(y))
+    np.testing.assert_allclose(flow(smooth, y, h, h), expected, rtol=1e-15)
+
+
+@pytest.mark.parametrize("h", [0.5, 0.25, 1 / 16])
+def test_unit_time_is_the_map_to_second_order_in_the_field(h):
+    @jax.jit
+    def error(size):
+        def field(y):
+            return size * smooth(y)
+
+        return jnp.linalg.norm(flow(field, start(), h) - (start() + field(start())))
+
+    orders = log2_ratios([error(size) for size in (0.04, 0.02, 0.01)])
+    np.testing.assert_allclose(orders, 3.0, atol=0.05)  # the error is of third order
+
+
+def test_euler_without_look_back_is_the_map_to_first_order_only():
+    @jax.jit
+    def error(size):
+        def field(y):
+            return size * smooth(y)
+
+        y = flow(field, start(), 0.5, solver=diffrax.Euler())
+        return jnp.linalg.norm(y - (start() + field(start())))
+
+    orders = log2_ratios([error(size) for size in (0.04, 0.02, 0.01)])
+    np.testing.assert_allclose(orders, 2.0, atol=0.05)
+
+
+def test_order_in_the_step_size_is_that_of_the_corrected_flow():
+    exact = flow(corrected(smooth), start(), 1 / 64, solver=diffrax.Dopri8())
+    solve = jax.jit(lambda h: flow(smooth, start(), h))
+    errors = [np.linalg.norm(solve(h) - exact) for h in (1 / 64, 1 / 128, 1 / 256)]
+    order = LookbackEuler().order(None)
+    np.testing.assert_allclose(log2_ratios(errors), order, atol=0.02)
+
+
+@pytest.mark.parametrize("h", [1.0, 0.5, 0.25])
+def test_linear_modes_grow_by_one_plus_h_lambda_minus_h_a_lambda_squared(h):
+    rates = jnp.array([-1.9, -0.5, 0.1])
+    y = flow(lambda y: rates * y, jnp.ones(3), h)
+    factor = 1 + h * rates * (1 - (1 - h) / 2 * rates)
+    np.testing.assert_allclose(y, factor ** round(1 / h), rtol=1e-14)
+
+
+def test_the_clock_looks_back_too():
+    """Time as an argument of the field is the same as time as one more unknown."""
+
+    def field(t, y):
+        return jnp.sin(3 * t) * smooth(y) - 0.1 * y * t
+
+    def joint(z):
+        t, y = z
+        return jnp.ones(()), field(t, y)
+
+    kwargs = dict(t0=0.25, t1=2.25, dt0=0.5)
+    explicit = diffrax.diffeqsolve(
+        diffrax.ODETerm(lambda t, y, args: field(t, y)), LookbackEuler(), y0=start(), **kwargs
+    )
+    autonomous = diffrax.diffeqsolve(
+        diffrax.ODETerm(lambda t, z, args: joint(z)),
+        LookbackEuler(),
+        y0=(jnp.array(0.25), start()),
+        **kwargs,
+    )
+    np.testing.assert_allclose(explicit.ys[0], autonomous.ys[1][0], rtol=1e-14)
+
+
+def test_pytrees_with_holes_and_saved_times():
+    y0 = {"a": start(), "hole": None, "b": (jnp.ones(()),)}
+
+    def field(t, y, args):
+        return {"a": 0.1 * smooth(y["a"]), "hole": None, "b": (-args * y["b"][0],)}
+
+    solution = diffrax.diffeqsolve(
+        diffrax.ODETerm(field),
+        LookbackEuler(),
+        t0=0.0,
+        t1=3.0,
+        dt0=0.5,
+        y0=y0,
+        args=0.5,
+        saveat=diffrax.SaveAt(ts=jnp.array([1.0, 1.25, 3.0])),
+    )
+    assert solution.ys["hole"] is None
+    factor = 1 - 0.25 * (1 + 0.125)
+    half_way = (factor**2 + factor**3) / 2  # linear interpolation inside a step
+    np.testing.assert_allclose(solution.ys["b"][0], [factor**2, half_way, factor**6], rtol=1e-14)
+    a = flow(lambda y: 0.1 * smooth(y), start(), 0.5, 3.0)
+    np.testing.assert_allclose(solution.ys["a"][-1], a, rtol=1e-14)
+
+
+def test_there_is_no_error_estimate_to_adapt_the_step_to():
+    term = diffrax.ODETerm(lambda t, y, args: -y)
+    controller = diffrax.PIDController(rtol=1e-3, atol=1e-6)
+    with pytest.raises(RuntimeError, match="error estimates"):
+        diffrax.diffeqsolve(
+            term, LookbackEuler(), 0.0, 1.0, 0.1, jnp.ones(()), stepsize_controller=controller
+        )
+
+
+SOLVERS = {
+    LookbackEuler(): 2,
+    diffrax.Euler(): 1,
+    diffrax.Heun(): 2,
+    diffrax.Midpoint(): 2,
+    diffrax.Bosh3(): 3,
+    diffrax.Tsit5(): 6,  # of seven stages, the first is the last of the step before
+    diffrax.Dopri8(): 13,
+    diffrax.LeapfrogMidpoint(): 1,
+}
+
+
+def name_of(value):
+    return type(value).__name__
+
+
+@pytest.mark.parametrize("solver", SOLVERS, ids=name_of)
+def test_evaluations_per_step(solver):
+    assert evaluations_per_step(solver) == SOLVERS[solver]
+
+
+@pytest.mark.parametrize("solver", list(SOLVERS)[:3], ids=name_of)
+def test_evaluations_per_step_are_those_of_a_run(solver):
+    """An independent count: the field itself counts its calls, on the host."""
+    calls = []
+
+    def field(t, y, args):
+        jax.debug.callback(lambda _: calls.append(1), t)
+        return -y
+
+    @jax.jit
+    def solve(t1):
+        return diffrax.diffeqsolve(
+            diffrax.ODETerm(field), solver, 0.0, t1, 0.5, jnp.ones(()), max_steps=None
+        ).ys
+
+    counts = []
+    for t1 in (5.0, 15.0):
+        calls.clear()
+        jax.block_until_ready(solve(t1))
+        jax.effects_barrier()
+        counts.append(len(calls))
+    # Diffrax may evaluate the field once more at the start of a run.
+    assert counts[1] - counts[0] == 20 * evaluations_per_step(solver)
