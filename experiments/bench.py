@@ -26,7 +26,7 @@ from experiments.problems import Problem
 
 SEEDS = 3
 # Chains that no configuration names, and the improvement they are held to.
-CHAINS: dict[str, tuple[Callable[[], optax.GradientTransformation], float]] = {
+CHAINS: dict[str, tuple[Callable[[], optax.GradientTransformation], int]] = {
     "sgd(.2, momentum=.5, nesterov)": (
         lambda: optax.sgd(0.2, momentum=0.5, nesterov=True),
         15,
@@ -58,7 +58,7 @@ TARGETS = {
 }
 
 
-def chains() -> dict[str, tuple[optax.GradientTransformation, float]]:
+def chains() -> dict[str, tuple[optax.GradientTransformation, int]]:
     """Every chain of the benchmark, with its target: the configured optimizers and the others."""
     configured = {
         name: (study.optimizer(config.load([f"optimizer={name}"]).optimizer), target)
@@ -167,14 +167,28 @@ def sweep(problem: Problem, console: Console, lanes: int = 16) -> None:
 
     grid = jnp.geomspace(1e-4, 1e-2, lanes)
     one, all_at_once = jax.jit(member), jax.jit(jax.vmap(member))
+    first_one = first_seconds(partial(one, grid[0]))
+    first_all = first_seconds(partial(all_at_once, grid))
     seconds = best_seconds(
         {"loop": lambda: [one(lr) for lr in grid], "vmap": lambda: all_at_once(grid)}
     )
-    ratio = seconds["loop"] / seconds["vmap"]
-    console.print(
-        f"{lanes} learning rates, Adam, 200 steps: one after the other {seconds['loop']:.2f} s, "
-        f"under vmap {seconds['vmap']:.2f} s: {ratio:.1f} x"
-    )
+    table = Table(title=f"{lanes} learning rates, Adam, 200 steps: seconds")
+    for heading in ("", "one after the other", "under vmap", "ratio"):
+        table.add_column(heading, justify="right" if heading else "left")
+    for label, loop, vmap in (
+        ("all compiled before", seconds["loop"], seconds["vmap"]),
+        ("one compilation for all", first_one + seconds["loop"] * (lanes - 1) / lanes, first_all),
+        ("a compilation for each run", first_one * lanes, first_all),
+    ):
+        table.add_row(label, f"{loop:.1f}", f"{vmap:.1f}", f"{loop / vmap:.1f}")
+    console.print(table)
+
+
+def first_seconds(run: Callable[[], PyTree]) -> float:
+    """The time of a first call, compilation included."""
+    begin = time.perf_counter()
+    jax.block_until_ready(run())
+    return time.perf_counter() - begin
 
 
 def best_seconds(runs: dict[str, Callable[[], PyTree]], repeats: int = 5) -> dict[str, float]:
@@ -201,6 +215,8 @@ def main() -> None:
     console = Console()
     for note in runtime.configure():
         console.print(note, style="dim")
+    # Compilation is part of what `sweep` measures: nothing is taken from an earlier run.
+    jax.config.update("jax_enable_compilation_cache", False)
     problem = problems.configured(config.load())
     for part in chosen:
         begin = time.perf_counter()

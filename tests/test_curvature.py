@@ -186,5 +186,5 @@ def test_gradient_descent_oscillates_just_above_an_effective_sharpness_of_one():
         iteration = rodflow.Iteration(loss, tx)
         state = iteration.init(jnp.array(1.0))
         assert rodflow.effective_sharpness(loss, tx, state)[0] == pytest.approx(factor, rel=1e-4)
-        end = jax.lax.fori_loop(0, 2000, lambda _, z: iteration.step(z), state)
+        end = jax.lax.fori_loop(0, 2000, lambda _, z, step=iteration.step: step(z), state)
         assert bool(abs(end.params) < 1) != grows  # what grows is not a number in the end

@@ -119,16 +119,12 @@ def test_twins_and_chunks(params, network_loss):
     tx = optax.adam(0.02)
     tracker = Tracker(network_loss, tx, {"rod": RodFlow}, every=EVERY, twins=2)
     state = tracker.init(params, WARMUP)
-    twins, start = (
-        flat(state.twins.params),
-        flat(jax.tree.map(lambda leaf: leaf[None], state.start)),
-    )
-    up, down = twins == np.nextafter(start, np.inf), twins == np.nextafter(start, -np.inf)
-    assert np.all(up | down) and np.any(up) and np.any(down)
+    one, other = flat(state.twins.params)
+    assert np.any(one != other)
     again = tracker.init(params, WARMUP, jax.random.key(0))
     assert_trees_all_equal(again.twins, state.twins)
-    other = tracker.init(params, WARMUP, jax.random.key(1))
-    assert optax.tree.norm(optax.tree.sub(other.twins.params, state.twins.params)) > 0
+    elsewhere = tracker.init(params, WARMUP, jax.random.key(1))
+    assert np.any(flat(elsewhere.twins.params) != flat(state.twins.params))
 
     end, whole = tracker.run(state, RECORDS)
     assert jnp.all(whole.floor > 0) and jnp.all(whole.floor < 1e-5)
@@ -192,6 +188,28 @@ def test_lanes_are_their_own_runs_and_one_program_serves_all(params, network_los
         assert name == "rod"
         assert value.shape == (4,)
         assert jnp.all(jnp.isfinite(value[:3])) and jnp.isnan(value[3])
+
+
+@pytest.mark.usefixtures("x64")
+def test_gradients_with_respect_to_hyperparameters():
+    """Reverse mode through the discrete run and the rod flow, against finite differences."""
+
+    def final(learning_rate):
+        tracking = rodflow.track(
+            lambda w: jnp.sum(jnp.array([1.0, 2.0]) * jnp.cos(w)),
+            optax.sgd(learning_rate, momentum=0.9),
+            jnp.ones(2),
+            num_steps=4,
+            warmup=1,
+            every=2,
+            flows={"rod": RodFlow},
+        )
+        return tracking.flows["rod"].distance[-1]
+
+    eps = 1e-6
+    rates = 0.05 + eps * jnp.array([0.0, 1.0, -1.0])
+    values, slopes = jax.jit(jax.vmap(jax.value_and_grad(final)))(rates)
+    np.testing.assert_allclose(slopes[0], (values[1] - values[2]) / (2 * eps), rtol=1e-5)
 
 
 def parabola(w):
@@ -311,15 +329,16 @@ def test_improvement_is_the_ratio_of_mean_distances():
         tracking_of({"rod": [1.0]}).improvement()
 
 
-def test_memory_does_not_grow_with_the_number_of_steps(params, network_loss):
+def test_memory_does_not_grow_with_the_number_of_steps():
     def temporary_bytes(num_steps):
         @jax.jit
-        def run(learning_rate, params):
-            tx = optax.adam(learning_rate)
+        def run(params):
             flows = {"rod": RodFlow}
-            return rodflow.track(network_loss, tx, params, num_steps, every=1, flows=flows)
+            return rodflow.track(
+                parabola, optax.sgd(0.1, momentum=0.9), params, num_steps, every=1, flows=flows
+            )
 
-        return run.lower(0.01, params).compile().memory_analysis().temp_size_in_bytes
+        return run.lower(jnp.ones(100)).compile().memory_analysis().temp_size_in_bytes
 
     assert temporary_bytes(10) == temporary_bytes(1000)
 

@@ -63,7 +63,7 @@ class StableFlow(AbstractFlow):
 def _worst_leaf(error: PyTree[Array]) -> Float[Array, ""]:
     """The largest root mean square over the leaves.
 
-    Over all numbers at once, the error of a scalar second moment would drown in that of the weights.
+    Over all numbers at once, the error of a scalar second moment would drown in the weights'.
     """
     squares = [jnp.mean(jnp.square(leaf)) for leaf in jax.tree.leaves(error)]
     return jnp.sqrt(jnp.max(jnp.stack([s.astype(float) for s in squares])))

@@ -17,8 +17,8 @@ LEARNING_RATE = 0.1
 def dense_increment(g, zbar, sigma):
     """The published rod flow with a dense Sigma, the oracle for the low-rank one.
 
-    The field (d zbar/dt, d Sigma/dt) of the map with increment `g`, without the BEA term; phase space
-    is a flat vector (MATH.md section 3: rank-one sampling, delta = sqrt(lambda_1) u_1).
+    The field (d zbar/dt, d Sigma/dt) of the map with increment `g`, without the BEA term; phase
+    space is a flat vector (MATH.md section 3: rank-one sampling, delta = sqrt(lambda_1) u_1).
     """
     values, vectors = jnp.linalg.eigh(sigma)
     delta = jnp.sqrt(jnp.maximum(values[-1], 0)) * vectors[:, -1]
@@ -40,7 +40,10 @@ def dense_solve(g, zbar, sigma, steps, h):
 
 def sigma_of(y):
     basis = jnp.stack(
-        [ravel_pytree(jax.tree.map(lambda x: x[k], y.basis))[0] for k in range(len(y.covariance))]
+        [
+            ravel_pytree(jax.tree.map(lambda x, k=k: x[k], y.basis))[0]
+            for k in range(len(y.covariance))
+        ]
     )
     return basis.T @ y.covariance @ basis
 
@@ -98,7 +101,10 @@ def test_full_rank_is_the_dense_equation(tx):
     offsets = jax.vmap(lambda *x: ravel_pytree(x)[0])(*jax.tree.leaves(flow.closure.offsets(y)))
     np.testing.assert_allclose(offsets.T @ offsets / size, sigma, atol=1e-12)
     flat, unravel = ravel_pytree(state)
-    g = lambda z: ravel_pytree(iteration.increment(unravel(z)))[0]
+
+    def g(z):
+        return ravel_pytree(iteration.increment(unravel(z)))[0]
+
     ends = [g(flat + sign * d) for d in offsets for sign in (1, -1)]
     # sum_k (G+ G+' + G- G-') / 4 with odd parts over sqrt(r) and the even part averaged.
     even = sum(ends) / len(ends)
@@ -122,7 +128,10 @@ def test_rank_one_against_dense_sigma():
         basis=y.basis._replace(params=jnp.array([[1.0, 0.0]])), covariance=jnp.array([[1e-3]])
     )
     h, steps = 0.05, 800
-    g = lambda z: iteration.increment(rodflow.PhaseState(z, state.opt_state)).params
+
+    def g(z):
+        return iteration.increment(rodflow.PhaseState(z, state.opt_state)).params
+
     centers, sigmas = dense_solve(g, state.params, sigma_of(y), steps, h)
     low = diffrax.diffeqsolve(
         flow.term(), diffrax.Euler(), 0.0, h * steps, h, y, max_steps=steps + 1

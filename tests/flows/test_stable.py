@@ -123,7 +123,7 @@ TIGHT = Integrator(diffrax.Tsit5(), None, diffrax.PIDController(rtol=1e-9, atol=
 def test_solution_of_a_quadratic(quadratic, params, corrected, integrator, tolerance):
     """exp(-lr H t) w0, from the spectrum; the correction multiplies the rate by 1 + lr H / 2."""
     flat, unravel = jax.flatten_util.ravel_pytree(params)
-    hessian = jax.hessian(lambda w: quadratic.loss(unravel(w)))(flat)
+    hessian = jax.jit(jax.hessian(lambda w: quadratic.loss(unravel(w))))(flat)
     eigenvalues, vectors = np.linalg.eigh(hessian)
     rate = eigenvalues / 16 * (1 + corrected * eigenvalues / 32)
     expected = vectors @ (np.exp(-rate * STEPS) * (vectors.T @ flat))
