@@ -48,9 +48,7 @@ def test_steps_are_those_of_optax(network, params, optax_run):
     np.testing.assert_allclose(losses[1:], jax.vmap(network.loss)(weights), rtol=1e-12)
 
 
-@pytest.mark.parametrize(
-    "chain", ["nesterov", "scalar_nadam", "clipped_adam_cosine", "partition"], indirect=True
-)
+@pytest.mark.parametrize("chain", ["clipped_adam_cosine", "partition"], indirect=True)
 def test_hyperparameters_may_be_traced(chain, params, network, optax_run):
     learning_rates = jnp.array([0.01, 0.1])
 

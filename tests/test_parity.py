@@ -38,7 +38,7 @@ def test_parity_of_every_leaf(network, params):
 
 @pytest.mark.parametrize(
     "chain",
-    ["heavy_ball", "scalar_nadam", "l2_adam", "injected_adam", "clipped_adam_cosine", "partition"],
+    ["heavy_ball", "l2_adam", "injected_adam", "partition"],
     indirect=True,
 )
 def test_parity_is_the_same_for_traced_hyperparameters(chain, params):

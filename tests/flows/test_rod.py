@@ -74,7 +74,7 @@ def test_both_ends_of_the_rod_are_optax_runs(network, params, optax_run):
 
 @pytest.mark.parametrize(
     "chain",
-    ["scalar_nadam", "adamw", "adabelief", "clipped_adam_cosine", "masked_adam", "partition"],
+    ["scalar_nadam", "adabelief", "clipped_adam_cosine", "masked_adam"],
     indirect=True,
 )
 def test_second_moments_are_averaged_over_the_ends(network, params):
