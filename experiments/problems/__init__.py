@@ -7,8 +7,8 @@ from hydra.utils import instantiate
 from jaxtyping import Array, Float, Key, PyTree
 
 from experiments.config import RunConfig
-from experiments.problems.data import Dataset
-from experiments.problems.models.mlp import Model
+from experiments.problems.data.dataset import Dataset
+from experiments.problems.models.model import Model
 
 
 class Problem(NamedTuple):
@@ -32,6 +32,6 @@ def problem(dataset: Dataset, model: Model, loss: Callable[[Array, Array], Array
 def configured(config: RunConfig) -> Problem:
     """Build the problem that a configuration describes."""
     dataset = instantiate(config.data)
-    in_size, out_size = dataset.inputs.shape[1], dataset.targets.shape[1]
-    model = instantiate(config.model, in_size=in_size, out_size=out_size)
+    shapes = {"input_shape": dataset.inputs.shape[1:], "output_shape": dataset.targets.shape[1:]}
+    model = instantiate(config.model, **shapes)
     return problem(dataset, model, config.loss)

@@ -1,4 +1,4 @@
-"""Training losses: the mean over the samples of a loss between outputs and targets."""
+"""Training losses: the mean over samples and positions of a loss of outputs against targets."""
 
 import jax
 import jax.numpy as jnp
@@ -6,14 +6,14 @@ from jaxtyping import Array, Float
 
 
 def squared_error(
-    outputs: Float[Array, "samples outputs"], targets: Float[Array, "samples outputs"]
+    outputs: Float[Array, "*batch outputs"], targets: Float[Array, "*batch outputs"]
 ) -> Float[Array, ""]:
-    """Mean over the samples of half the summed squared error (MATH.md section 8)."""
+    """Mean over samples and positions of half the summed squared error (MATH.md section 8)."""
     return 0.5 * jnp.mean(jnp.sum((outputs - targets) ** 2, axis=-1))
 
 
 def cross_entropy(
-    outputs: Float[Array, "samples outputs"], targets: Float[Array, "samples outputs"]
+    outputs: Float[Array, "*batch outputs"], targets: Float[Array, "*batch outputs"]
 ) -> Float[Array, ""]:
-    """Mean over the samples of `-sum(targets * log_softmax(outputs))`."""
+    """Mean over samples and positions of `-sum(targets * log_softmax(outputs))`."""
     return -jnp.mean(jnp.sum(targets * jax.nn.log_softmax(outputs), axis=-1))

@@ -3,7 +3,8 @@ from omegaconf import DictConfig, OmegaConf
 
 import rodflow
 from experiments import config
-from experiments.config import Activation, load
+from experiments.config import load
+from experiments.schemas.functions import Activation
 
 
 def test_defaults_are_the_problem_of_the_mathematics():

@@ -1,25 +1,13 @@
-"""A multilayer perceptron in Flax NNX, and its boundary to plain pytrees.
+"""A multilayer perceptron in Flax NNX."""
 
-`rodflow` and Optax see the parameters as nested dictionaries of arrays:
-`{"layers": {0: {"kernel": (in, out), "bias": (out,)}, 1: ...}}`.
-"""
-
+import math
 from collections.abc import Callable, Sequence
 from itertools import pairwise
-from typing import NamedTuple
 
-import jax
 from flax import nnx
-from jaxtyping import Array, Float, Key, PyTree
+from jaxtyping import Array, Float
 
-
-class Model(NamedTuple):
-    """A network as two pure functions; both work under `jit`, `grad` and `vmap`."""
-
-    init: Callable[[Key[Array, ""]], PyTree[Float[Array, "..."]]]
-    """Random key -> parameters."""
-    apply: Callable[[PyTree[Float[Array, "..."]], Float[Array, "samples features"]], Array]
-    """Parameters, inputs -> outputs of shape `(samples, outputs)`."""
+from experiments.problems.models.model import Model, from_network
 
 
 class MLP(nnx.Module):
@@ -31,6 +19,7 @@ class MLP(nnx.Module):
     def __init__(
         self,
         sizes: Sequence[int],
+        output_shape: Sequence[int],
         activation: Callable[[Array], Array],
         gain: float,
         *,
@@ -41,19 +30,21 @@ class MLP(nnx.Module):
             nnx.Linear(fan_in, fan_out, kernel_init=kernel_init, rngs=rngs)
             for fan_in, fan_out in pairwise(sizes)
         )
+        self.output_shape = tuple(output_shape)
         self.activation = activation
 
-    def __call__(self, inputs: Float[Array, "samples features"]) -> Float[Array, "samples outputs"]:
-        """Return the outputs of the network."""
-        *hidden, last = self.layers
-        for layer in hidden:
-            inputs = self.activation(layer(inputs))
-        return last(inputs)
+    def __call__(self, inputs: Float[Array, "samples *shape"]) -> Float[Array, "samples *outputs"]:
+        """Return the outputs of the network; the inputs are flattened."""
+        samples = inputs.shape[0]
+        hidden = inputs.reshape(samples, -1)
+        for layer in self.layers[:-1]:
+            hidden = self.activation(layer(hidden))
+        return self.layers[-1](hidden).reshape(samples, *self.output_shape)
 
 
 def mlp(
-    in_size: int,
-    out_size: int,
+    input_shape: Sequence[int],
+    output_shape: Sequence[int],
     *,
     width: int,
     depth: int,
@@ -63,26 +54,12 @@ def mlp(
     """Build a multilayer perceptron with `depth` hidden layers of `width` units.
 
     Args:
-        in_size: number of features of a sample.
-        out_size: number of outputs.
+        input_shape: shape of a sample, of any rank.
+        output_shape: shape of the outputs for a sample, of any rank.
         width: units in each hidden layer.
         depth: number of hidden layers; 0 makes the network linear.
         activation: elementwise function after each hidden layer.
         gain: standard deviation of the weights in units of `1 / sqrt(fan_in)`.
     """
-    sizes = (in_size, *[width] * depth, out_size)
-
-    def network(key: Key[Array, ""]) -> MLP:
-        return MLP(sizes, activation, gain, rngs=nnx.Rngs(key))
-
-    graph, _ = nnx.split(nnx.eval_shape(network, jax.random.key(0)))
-
-    def init(key: Key[Array, ""]) -> PyTree[Float[Array, "..."]]:
-        return nnx.to_pure_dict(nnx.state(network(key)))
-
-    def apply(
-        params: PyTree[Float[Array, "..."]], inputs: Float[Array, "samples features"]
-    ) -> Float[Array, "samples outputs"]:
-        return nnx.merge(graph, params)(inputs)
-
-    return Model(init, apply)
+    sizes = (math.prod(input_shape), *[width] * depth, math.prod(output_shape))
+    return from_network(lambda rngs: MLP(sizes, output_shape, activation, gain, rngs=rngs))

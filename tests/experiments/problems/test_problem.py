@@ -4,7 +4,7 @@ import numpy as np
 
 from experiments import problems
 from experiments.config import load
-from experiments.problems.data import digits
+from experiments.problems.data.digits import digits
 
 
 def test_the_configured_problem_is_the_loss_of_the_network_on_the_data():
@@ -12,7 +12,7 @@ def test_the_configured_problem_is_the_loss_of_the_network_on_the_data():
     params = problem.init(jax.random.key(0))
     (layer,) = params["layers"].values()
     inputs, targets = digits(20)
-    outputs = inputs @ layer["kernel"] + layer["bias"]
+    outputs = inputs.reshape(20, 64) @ layer["kernel"] + layer["bias"]
     expected = 0.5 * jnp.mean(jnp.sum((outputs - targets) ** 2, axis=1))
     np.testing.assert_allclose(problem.loss(params), expected, rtol=1e-6)
 

@@ -17,7 +17,7 @@ def forward(params, inputs, activation):
 @pytest.mark.parametrize("activation", [jnp.tanh, jax.nn.relu])
 @pytest.mark.parametrize("depth", [0, 1, 3])
 def test_outputs(depth, activation):
-    model = mlp(5, 2, width=7, depth=depth, activation=activation, gain=0.7)
+    model = mlp((5,), (2,), width=7, depth=depth, activation=activation, gain=0.7)
     params = model.init(jax.random.key(0))
     inputs = jax.random.normal(jax.random.key(1), (11, 5))
     outputs = model.apply(params, inputs)
@@ -25,7 +25,9 @@ def test_outputs(depth, activation):
 
 
 def test_parameters_are_plain_dictionaries_of_arrays():
-    params = mlp(64, 10, width=32, depth=3, activation=jnp.tanh, gain=0.7).init(jax.random.key(0))
+    params = mlp((8, 8, 1), (10,), width=32, depth=3, activation=jnp.tanh, gain=0.7).init(
+        jax.random.key(0)
+    )
     shapes = [params["layers"][i]["kernel"].shape for i in range(4)]
     assert shapes == [(64, 32), (32, 32), (32, 32), (32, 10)]
     assert type(params) is dict and type(params["layers"][0]) is dict
@@ -33,7 +35,7 @@ def test_parameters_are_plain_dictionaries_of_arrays():
 
 
 def test_weights_have_the_stated_variance_and_biases_are_zero():
-    model = mlp(400, 3, width=500, depth=1, activation=jnp.tanh, gain=0.7)
+    model = mlp((400,), (3,), width=500, depth=1, activation=jnp.tanh, gain=0.7)
     first = model.init(jax.random.key(0))["layers"][0]
     # 200 000 draws: the standard error of the standard deviation is 0.16 %.
     np.testing.assert_allclose(first["kernel"].std() * 400**0.5, 0.7, rtol=0.01)
@@ -41,7 +43,7 @@ def test_weights_have_the_stated_variance_and_biases_are_zero():
 
 
 def test_works_under_jit_grad_and_vmap_over_keys():
-    model = mlp(5, 2, width=4, depth=2, activation=jnp.tanh, gain=1.0)
+    model = mlp((5,), (2,), width=4, depth=2, activation=jnp.tanh, gain=1.0)
     inputs = jnp.ones((3, 5))
 
     def gradient(key):

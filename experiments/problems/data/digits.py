@@ -1,24 +1,13 @@
-"""Data sets, held whole in memory, as float32 inputs and targets.
-
-Training is full-batch (MATH.md section 1), so a data set is two arrays and nothing else.
-"""
-
-from typing import NamedTuple
+"""Handwritten digits of 8 x 8 pixels, from scikit-learn."""
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float
 from sklearn.datasets import load_digits
+
+from experiments.problems.data.dataset import Dataset
 
 PIXEL_SCALE = 16.0
 PIXEL_OFFSET = 0.3  # about the mean intensity, so that the inputs are roughly centred
-
-
-class Dataset(NamedTuple):
-    """Samples in rows."""
-
-    inputs: Float[Array, "samples features"]
-    targets: Float[Array, "samples outputs"]
 
 
 def digits(size: int) -> Dataset:
@@ -33,7 +22,7 @@ def digits(size: int) -> Dataset:
             ten classes alternate, so that every prefix is nearly balanced.
 
     Returns:
-        `inputs` of shape `(size, 64)`, `pixels / 16 - 0.3`, between -0.3 and 0.7; `targets` of
+        `inputs` of shape `(size, 8, 8, 1)`, `pixels / 16 - 0.3`, between -0.3 and 0.7; `targets` of
         shape `(size, 10)`, one-hot.
 
     Raises:
@@ -42,6 +31,7 @@ def digits(size: int) -> Dataset:
     pixels, labels = load_digits(return_X_y=True)
     if not 1 <= size <= len(labels):
         raise ValueError(f"digits has 1 to {len(labels)} samples, got size={size}")
-    inputs = jnp.asarray(pixels[:size] / PIXEL_SCALE - PIXEL_OFFSET, dtype=jnp.float32)
+    images = pixels[:size].reshape(size, 8, 8, 1)
+    inputs = jnp.asarray(images / PIXEL_SCALE - PIXEL_OFFSET, dtype=jnp.float32)
     targets = jax.nn.one_hot(labels[:size], 10, dtype=jnp.float32)
     return Dataset(inputs, targets)

@@ -2,12 +2,12 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from experiments.problems.data import digits
+from experiments.problems.data.digits import digits
 
 
 def test_shapes_scale_and_labels():
     inputs, targets = digits(500)
-    assert inputs.shape == (500, 64)
+    assert inputs.shape == (500, 8, 8, 1)
     assert targets.shape == (500, 10)
     assert inputs.dtype == targets.dtype == jnp.float32
     np.testing.assert_allclose([inputs.min(), inputs.max()], [-0.3, 0.7], rtol=1e-6)

@@ -1,0 +1,1 @@
+"""Data sets, one a file. None of them needs a network."""

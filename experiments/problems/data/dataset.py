@@ -1,0 +1,21 @@
+"""What a data set is: two arrays, held whole in memory.
+
+Training is full-batch (MATH.md section 1), so there is nothing else to it. Symbols of a sequence
+are one-hot, so that every architecture sees float arrays and no model needs to know an alphabet.
+"""
+
+from typing import NamedTuple
+
+from jaxtyping import Array, Float
+
+
+class Dataset(NamedTuple):
+    """Samples along the first axis, float32.
+
+    `inputs` are images `(samples, height, width, channels)` or sequences
+    `(samples, length, features)`. `targets` are `(samples, outputs)`, or for a sequence to be
+    written `(samples, positions, outputs)`: the outputs at the last `positions` of the sequence.
+    """
+
+    inputs: Float[Array, "samples *shape"]
+    targets: Float[Array, "samples *outputs"]
