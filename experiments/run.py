@@ -38,7 +38,7 @@ def study_into(folder: Path, config: configuration.RunConfig) -> None:
     # Imported only now: a mistake in the configuration should not have to wait for JAX.
     from rich.console import Console
 
-    from experiments import report, runtime
+    from experiments import runtime, terminal
 
     console = Console()
     for note in runtime.configure():
@@ -46,12 +46,12 @@ def study_into(folder: Path, config: configuration.RunConfig) -> None:
 
     from experiments import figures, results, study
 
-    with report.progress() as progress:
+    with terminal.progress() as progress:
         measured = study.run(config, progress)
     results.save(measured, folder / "results.nc")
     write_atomically(folder / "figure.png", figures.png(measured))
-    console.print(report.table(measured))
-    console.print(report.remarks(measured), highlight=False)
+    console.print(terminal.table(measured))
+    console.print(terminal.remarks(measured), highlight=False)
     console.print(f"run folder: {folder}", soft_wrap=True, highlight=False)
 
 

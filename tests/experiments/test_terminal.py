@@ -4,12 +4,12 @@ import numpy as np
 import pytest
 from rich.console import Console
 
-from experiments import report
+from experiments import terminal
 
 
 def printed(results) -> str:
     text = StringIO()
-    Console(width=100, file=text).print(report.table(results))
+    Console(width=100, file=text).print(terminal.table(results))
     return text.getvalue()
 
 
@@ -23,12 +23,12 @@ def test_table_has_a_row_for_the_iterates_and_each_flow(results):
 
 
 def test_remarks_tell_the_effective_sharpness(results):
-    assert "0.2 at first, 1.2 at most, 1.2 at last" in report.remarks(results)
+    assert "0.2 at first, 1.2 at most, 1.2 at last" in terminal.remarks(results)
 
 
 def test_divergence_is_said(results):
     results["flow_diverged_at"].loc[{"flow": "stable", "step": 60}] = 57
-    assert "the stable flow diverged at step 57" in report.remarks(results)
+    assert "the stable flow diverged at step 57" in terminal.remarks(results)
 
 
 @pytest.mark.parametrize(
@@ -36,4 +36,4 @@ def test_divergence_is_said(results):
     [(0.0, "0"), (24.13, "24.1"), (0.04567, "0.0457"), (1.2e-7, "1.2e-07"), (np.nan, "nan")],
 )
 def test_numbers_have_three_digits(value, text):
-    assert report._number(value) == text
+    assert terminal._number(value) == text
