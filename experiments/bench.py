@@ -2,7 +2,8 @@
 
 The parts are `tracking` (every optimizer and chain on the problem of MATH.md section 8, three
 seeds as lanes of one program), `covariance` (the published rod flow at ranks 1 and 4), `cost` (wall
-clock relative to the discrete run) and `sweep` (lanes under vmap against runs one after the other).
+clock relative to the discrete run), `sweep` (lanes under vmap against runs one after the other) and
+`memory` (of a tracked run, against that of the optimizer and of one gradient).
 All of them run unless some are named. Times are the best of several, so that they can be compared
 on a busy machine; distances are measured as in MATH.md section 7.
 """
@@ -21,7 +22,7 @@ from rich.console import Console
 from rich.table import Table
 
 import rodflow
-from experiments import config, problems, runtime, study
+from experiments import config, optimizers, problems, runtime
 from experiments.problems import Problem
 
 SEEDS = 3
@@ -61,7 +62,7 @@ TARGETS = {
 def chains() -> dict[str, tuple[optax.GradientTransformation, int]]:
     """Every chain of the benchmark, with its target: the configured optimizers and the others."""
     configured = {
-        name: (study.optimizer(config.load([f"optimizer={name}"]).optimizer), target)
+        name: (optimizers.configured(config.load([f"optimizer={name}"]).optimizer), target)
         for name, target in TARGETS.items()
     }
     return configured | {name: (build(), target) for name, (build, target) in CHAINS.items()}
@@ -184,6 +185,45 @@ def sweep(problem: Problem, console: Console, lanes: int = 16) -> None:
     console.print(table)
 
 
+def memory(_: Problem, console: Console) -> None:
+    """What XLA allots to a tracked run: Adam with the default flows on each architecture."""
+    table = Table(title="bytes of a tracked run (Adam, stable and rod flow)")
+    headings = (
+        "problem",
+        "params and state",
+        "doubled gradient",
+        "tracked",
+        "allowed",
+        "part of it",
+    )
+    for heading in headings:
+        table.add_column(heading, justify="left" if heading == "problem" else "right")
+    grid = config.load(["study=papers"]).grid
+    assert grid is not None
+    for name in grid.problems:
+        chosen = config.load(grid.definitions[name])
+        problem = problems.configured(chosen)
+        tx = optimizers.configured(chosen.optimizer)
+        params = problem.init(jax.random.key(0))
+        tracker = rodflow.Tracker(problem.loss, tx)
+        state = jax.eval_shape(tracker.init, params)
+        held = sum(x.size * x.dtype.itemsize for x in jax.tree.leaves(state.run.state))
+        pair = jax.tree.map(lambda x: jnp.stack([x, x]), params)
+        gradient = allotted(jax.vmap(jax.grad(problem.loss)), pair)
+        tracked = allotted(partial(tracker.run, num_records=1), state)
+        allowed = 12 * held + gradient
+        row = (f"{x / 1e3:.0f} kB" for x in (held, gradient, tracked, allowed))
+        table.add_row(name, *row, f"{tracked / allowed:.2f}")
+    console.print(table)
+
+
+def allotted(function: Callable, *arguments: PyTree) -> int:
+    """The bytes of a compiled function: its arguments, results and temporary arrays."""
+    analysis = jax.jit(function, donate_argnums=0).lower(*arguments).compile().memory_analysis()
+    held = analysis.argument_size_in_bytes + analysis.output_size_in_bytes
+    return held - analysis.alias_size_in_bytes + analysis.temp_size_in_bytes
+
+
 def first_seconds(run: Callable[[], PyTree]) -> float:
     """The time of a first call, compilation included."""
     begin = time.perf_counter()
@@ -204,7 +244,13 @@ def best_seconds(runs: dict[str, Callable[[], PyTree]], repeats: int = 5) -> dic
     return best
 
 
-PARTS = {"tracking": tracking, "covariance": covariance, "cost": cost, "sweep": sweep}
+PARTS = {
+    "tracking": tracking,
+    "covariance": covariance,
+    "cost": cost,
+    "sweep": sweep,
+    "memory": memory,
+}
 
 
 def main() -> None:

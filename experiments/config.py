@@ -11,10 +11,12 @@ from typing import Any, cast
 
 from hydra import compose, initialize_config_dir
 from hydra.core.config_store import ConfigStore
+from hydra.core.global_hydra import GlobalHydra
 from omegaconf import MISSING, DictConfig, OmegaConf
 
 from experiments.schemas import data, models
 from experiments.schemas.functions import Loss
+from experiments.schemas.grid import GridConfig
 from experiments.schemas.ranges import check
 
 CONFIGS = Path(__file__).resolve().parent.parent / "configs"
@@ -40,21 +42,31 @@ class OptimizerConfig:
 
 @dataclass
 class RunConfig:
-    """Everything that a run depends on. Each group is a folder of `configs/`."""
+    """Everything that a run depends on. Each group is a folder of `configs/`.
 
-    optimizer: OptimizerConfig = MISSING
+    With a `grid`, a study of many cells, the cells have their own optimizer, model, data and seeds.
+    """
+
+    optimizer: Any = MISSING  # by its own schema an OptimizerConfig
     model: Any = MISSING
     data: Any = MISSING
     loss: Loss = MISSING
-    seed: int = MISSING
+    seed: int | None = MISSING
     warmup: int = MISSING
     num_steps: int = MISSING
     every: int = MISSING
     twins: int = MISSING
     kappa: float = MISSING
+    grid: GridConfig | None = None
 
     def __post_init__(self):
-        check("seed", self.seed, 0 <= self.seed < 2**32, "from 0 to 2^32 - 1")
+        for key in ("optimizer", "model", "data", "seed"):
+            if self.grid is None and getattr(self, key) is None:
+                raise ValueError(f"{key} has no value")
+            if self.grid is not None and getattr(self, key) is not None:
+                raise ValueError(f"{key} is set, but the cells of a grid have their own: see grid")
+        if self.seed is not None:
+            check("seed", self.seed, 0 <= self.seed < 2**32, "from 0 to 2^32 - 1")
         check("warmup", self.warmup, self.warmup >= 0, "at least 0")
         check("every", self.every, self.every >= 1, "at least 1")
         check("num_steps", self.num_steps, self.num_steps >= 1, "at least 1")
@@ -109,5 +121,7 @@ def load(overrides: Sequence[str] = ()) -> RunConfig:
         overrides: as on the command line, for example `["optimizer=gd", "model.width=64"]`.
     """
     register()
+    if GlobalHydra.instance().is_initialized():  # inside of the application
+        return checked(compose("run", list(overrides)))
     with initialize_config_dir(str(CONFIGS), version_base="1.3"):
         return checked(compose("run", list(overrides)))

@@ -1,10 +1,15 @@
 """Mistakes of a user, as one line each: what was given, and what is allowed."""
 
+import contextlib
+import os
+import sys
+from collections.abc import Iterator
 from difflib import get_close_matches
 
 from hydra.errors import (
     ConfigCompositionException,
     HydraException,
+    InstantiationException,
     MissingConfigException,
     OverrideParseException,
 )
@@ -12,6 +17,24 @@ from omegaconf.errors import ConfigAttributeError, ConfigKeyError, OmegaConfBase
 
 USER_ERRORS = (HydraException, OmegaConfBaseException, ValueError, OSError)
 """What a wrong key, value, name or path raises. Anything else is a bug and keeps its traceback."""
+
+
+# Asked for on import: the application sets the variable itself later on.
+_TRACEBACKS_WANTED = os.environ.get("HYDRA_FULL_ERROR") == "1"
+
+
+@contextlib.contextmanager
+def reported_in_one_line() -> Iterator[None]:
+    """Turn a mistake of the user into one line on standard error and exit code 1."""
+    try:
+        yield
+    except USER_ERRORS as error:
+        if _TRACEBACKS_WANTED:
+            raise
+        raise SystemExit(f"error: {one_line(error)}") from None
+    except KeyboardInterrupt:
+        print("interrupted", file=sys.stderr)
+        raise SystemExit(130) from None
 
 
 def one_line(error: BaseException) -> str:
@@ -29,6 +52,8 @@ def one_line(error: BaseException) -> str:
             text = _unknown_key(error)
         case OmegaConfBaseException(full_key=str(key)) if key:
             text = f"{key}: {str(error).splitlines()[0]}"
+        case InstantiationException(__cause__=ValueError() | OSError() as cause):
+            text = one_line(cause)
         case OSError(filename=str(name)):
             text = f"cannot use {name}: {error.strerror}"
         case _:

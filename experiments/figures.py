@@ -1,21 +1,51 @@
-"""The figure of a run: what the iterates did, and what the flows made of it."""
+"""The figures of a paper: what the iterates did and what the flows made of it; a study as a map.
+
+Okabe & Ito's palette, which colour-blind readers can tell apart; line styles say it twice.
+"""
 
 from io import BytesIO
-from typing import Any
+from typing import Any, NamedTuple
 
 import matplotlib as mpl
+import numpy as np
 import xarray as xr
 from matplotlib.axes import Axes
+from matplotlib.cm import ScalarMappable
+from matplotlib.colors import LinearSegmentedColormap, LogNorm, to_hex
 from matplotlib.figure import Figure
+from matplotlib.patches import Patch, Rectangle
 
-# Okabe & Ito's palette, which colour-blind readers can tell apart; line styles say it twice.
+from experiments import summary
+from experiments.verdicts import Summary, Verdict, number
+
+
+class Style(NamedTuple):
+    """How a flow is drawn: on paper and, for plotly, on a page."""
+
+    label: str
+    color: str
+    linestyle: Any
+    dash: str
+
+
+FLOWS = {
+    "stable": Style("stable flow", "#0072B2", (0, (5, 2)), "7px,3px"),
+    "corrected": Style("corrected stable flow", "#56B4E9", (0, (6, 1.5, 1, 1.5)), "9px,2px,2px"),
+    "rod": Style("rod flow", "#D55E00", "-", "solid"),
+    "covariance_1": Style("covariance rod, rank 1", "#CC79A7", (0, (1.5, 1)), "2px,2px"),
+    "covariance_4": Style("covariance rod, rank 4", "#009E73", (0, (3, 1, 1, 1)), "dashdot"),
+}  # fmt: skip
 ITERATES = {"color": "#000000", "linewidth": 3.5, "alpha": 0.35}
-STABLE = {"color": "#0072B2", "linewidth": 1.3, "linestyle": (0, (5, 2))}
-ROD = {"color": "#D55E00", "linewidth": 1.3}
 LARGEST = {"color": "#000000", "linewidth": 1.1, "zorder": 3}
-SECOND = {"color": "#009E73", "linewidth": 0.9}
+SECOND = {"color": "#8C8C8C", "linewidth": 0.9}
+FURTHER = {"color": "#C4C4C4", "linewidth": 0.7}
 FLOOR = {"color": "#7F7F7F", "linewidth": 1.1, "linestyle": ":"}
 EDGE = {"color": "#7F7F7F", "linewidth": 0.9, "linestyle": "--"}
+# log10 of the improvement from -2 to 2: vermilion below 0, blue above.
+IMPROVEMENT = LinearSegmentedColormap.from_list(
+    "improvement", ["#D55E00", "#F2B48C", "#F7F7F7", "#9CCBE8", "#2F8AC4"]
+)
+DECADES = 2
 
 STYLE: dict[Any, Any] = {
     "font.size": 8,
@@ -28,37 +58,62 @@ STYLE: dict[Any, Any] = {
     "legend.fontsize": 7.5,
     "xtick.major.width": 0.7,
     "ytick.major.width": 0.7,
+    "hatch.linewidth": 0.5,
+    "pdf.fonttype": 42,  # TrueType, which journals ask for
 }
 DPI = 200
 
 
 def png(results: xr.Dataset) -> bytes:
     """Draw the figure of a run as a PNG."""
-    content = BytesIO()
     with mpl.rc_context(STYLE):
-        overview(results).savefig(content, format="png", dpi=DPI)
+        return rendered(overview(results), "png")
+
+
+def rendered(figure: Figure, kind: str) -> bytes:
+    """Turn a figure into the bytes of a file, the same every time: "png" or "pdf"."""
+    content = BytesIO()
+    dated = {"CreationDate": None} if kind == "pdf" else None
+    with mpl.rc_context(STYLE):
+        figure.savefig(content, format=kind, dpi=DPI, metadata=dated)
+    figure.set_layout_engine("none")  # found already; in the next format it need not be again
     return content.getvalue()
 
 
+def style(flow: str) -> Style:
+    """How a flow is drawn; those without a style of their own share one."""
+    return FLOWS.get(flow, Style(f"{flow} flow", "#E69F00", "-.", "longdash"))
+
+
+def colour(improvement: int | float) -> str:
+    """Colour of an improvement as `#rrggbb`; black text can be read on each of them."""
+    with np.errstate(divide="ignore"):
+        decades = np.log10(improvement)
+    return to_hex(IMPROVEMENT((decades + DECADES) / (2 * DECADES)))
+
+
 def overview(results: xr.Dataset) -> Figure:
-    """Draw loss, effective sharpness, distance and rod extent over the optimizer steps."""
-    figure = Figure(figsize=(7.2, 4.8), layout="constrained")
-    axes = figure.subplots(2, 2, sharex=True)
-    loss, sharpness, distance, extent = axes.flat
-    steps = results.step.values
-    draw_loss(loss, results)
-    draw_sharpness(sharpness, results)
-    draw_distance(distance, results)
-    draw_extent(extent, results)
-    for letter, panel in zip("abcd", axes.flat, strict=True):
-        panel.set_title(f"$\\bf{{{letter}}}$  {panel.get_title(loc='left')}")
-        panel.margins(x=0)
-    loss.set_xlim(0, steps[-1])
-    # One legend for the panels that share their curves, where it can hide none of them.
-    curves = dict(zip(*reversed(loss.get_legend_handles_labels()), strict=True))
-    curves |= dict(zip(*reversed(distance.get_legend_handles_labels()), strict=True))
-    figure.legend(curves.values(), curves.keys(), loc="outside upper center", ncols=len(curves))
-    figure.supxlabel("optimizer steps", fontsize=STYLE["font.size"])
+    """Draw loss, effective sharpness, distance and rod extent over the optimizer steps.
+
+    Of a data set with several seeds it is the first one.
+    """
+    results = results.isel(seed=0) if "seed" in results.dims else results
+    with mpl.rc_context(STYLE):
+        figure = Figure(figsize=(7.2, 4.8), layout="constrained")
+        axes = figure.subplots(2, 2, sharex=True)
+        draws = (draw_loss, draw_sharpness, draw_distance, draw_extent)
+        for letter, panel, draw in zip("abcd", axes.flat, draws, strict=True):
+            draw(panel, results)
+            panel.set_title(f"$\\bf{{{letter}}}$  {panel.get_title(loc='left')}")
+            panel.margins(x=0)
+        axes.flat[0].set_xlim(0, results.step.values[-1])
+        # One legend for the panels that share their curves, where it can hide none of them.
+        curves = {}
+        for panel in (axes.flat[0], axes.flat[2]):
+            curves |= dict(zip(*reversed(panel.get_legend_handles_labels()), strict=True))
+        columns = min(len(curves), 4)
+        figure.legend(curves.values(), curves.keys(), loc="outside upper center", ncols=columns)
+        figure.supxlabel("optimizer steps", fontsize=STYLE["font.size"])
     return figure
 
 
@@ -66,8 +121,7 @@ def draw_loss(axes: Axes, results: xr.Dataset) -> None:
     """Three-step average of the iterates' loss, and what the flows predict for it."""
     axes.set_title("Training loss")
     axes.plot(results.step, results.mean_loss, label="iterates (3-step average)", **ITERATES)
-    axes.plot(results.step, results.flow_loss.sel(flow="stable"), label="stable flow", **STABLE)
-    axes.plot(results.step, results.flow_loss.sel(flow="rod"), label="rod flow", **ROD)
+    _plot_flows(axes, results.flow_loss)
     if results.mean_loss.max() > 10 * results.mean_loss.min():
         axes.set_yscale("log")
 
@@ -76,29 +130,73 @@ def draw_sharpness(axes: Axes, results: xr.Dataset) -> None:
     """Leading effective sharpnesses of the iterates, with the edge."""
     axes.set_title("Effective sharpness of the iterates")
     axes.axhline(1.0, label="edge of stability", **EDGE)
-    leading = results.effective_sharpness
-    for mode, style, label in ((1, LARGEST, "largest"), (2, SECOND, "second")):
-        axes.plot(results.step, leading.sel(mode=mode), label=label, **style)
+    leading = results.effective_sharpness.sortby("mode")
+    known = [("largest", LARGEST), ("second", SECOND), ("further", FURTHER)]
+    for i, mode in enumerate(leading.mode.values):
+        label, line = known[min(i, 2)]
+        axes.plot(results.step, leading.sel(mode=mode), label=label if i < 3 else None, **line)
     room_for_legend = 1.25
     axes.set_ylim(0, room_for_legend * float(leading.max().fillna(1.0).clip(min=1.0)))
-    axes.legend(loc="upper center", ncols=3, borderaxespad=0)
+    tight = {"columnspacing": 0.9, "handlelength": 1.3, "handletextpad": 0.4}
+    axes.legend(loc="upper center", ncols=4, borderaxespad=0, **tight)
 
 
 def draw_distance(axes: Axes, results: xr.Dataset) -> None:
     """Distance of the flows to the iterates, with the floor that the iterates themselves set."""
     axes.set_title("Distance to the iterates")
-    distance = results.distance
-    axes.plot(results.step, distance.sel(flow="stable"), label="stable flow", **STABLE)
-    axes.plot(results.step, distance.sel(flow="rod"), label="rod flow", **ROD)
+    _plot_flows(axes, results.distance)
     if "floor" in results:
-        label = "floor (iterates that started one rounding unit apart)"
+        label = "floor (set by rounding)"
         axes.plot(results.step, results.floor.where(results.floor > 0), label=label, **FLOOR)
     axes.set_yscale("log")
 
 
 def draw_extent(axes: Axes, results: xr.Dataset) -> None:
-    """Half-length of the rod in parameter space."""
+    """Half-length of the rods in parameter space; flows without one have extent 0."""
     axes.set_title("Half-length of the rod")
-    extent = results.extent.sel(flow="rod")
-    axes.plot(results.step, extent.where(extent > 0), **ROD)
+    _plot_flows(axes, results.extent.where(results.extent > 0).dropna("flow", how="all"))
     axes.set_yscale("log")
+
+
+def _plot_flows(axes: Axes, values: xr.DataArray) -> None:
+    for name in values.flow.values:
+        label, color, linestyle, _ = style(str(name))
+        line = {"color": color, "linestyle": linestyle, "linewidth": 1.3}
+        axes.plot(values.step, values.sel(flow=name), label=label, **line)
+
+
+def map_of(cells: summary.Cells, flow: str = "rod") -> Figure:
+    """Draw the improvements of a study, architectures by optimizers, coloured by their log10."""
+    rows, columns, entries = summary.grid(cells, flow)
+    with mpl.rc_context(STYLE):
+        size = (max(3.6, 0.9 + 0.7 * len(columns)), 1.3 + 0.45 * len(rows))
+        figure = Figure(figsize=size, layout="constrained")
+        axes = figure.subplots()
+        axes.set_title(f"Improvement of the {style(flow).label} over the stable flow", pad=8)
+        axes.set_xticks(range(len(columns)), [name.replace("_", "\n") for name in columns])
+        axes.set_yticks(range(len(rows)), rows)
+        axes.set_xlim(-0.5, len(columns) - 0.5)
+        axes.set_ylim(len(rows) - 0.5, -0.5)
+        axes.tick_params(length=0, labelsize=7)
+        axes.spines[:].set_visible(False)
+        for (row, column), entry in entries.items():
+            _draw_entry(axes, columns.index(column), rows.index(row), entry)
+        scale = ScalarMappable(LogNorm(10**-DECADES, 10**DECADES), IMPROVEMENT)
+        figure.colorbar(scale, ax=axes, extend="both", fraction=0.03, pad=0.01, aspect=18)
+        hatched = Patch(facecolor="#E6E6E6", edgecolor="#9A9A9A", hatch="////")
+        label = "not at the edge;  in brackets: distance over the floor;  div.: a seed diverged"
+        figure.legend([hatched], [label], loc="outside lower left", fontsize=7)
+    return figure
+
+
+def _draw_entry(axes: Axes, x: int, y: int, entry: Summary) -> None:
+    corner, gap = (x - 0.48, y - 0.47), {"edgecolor": "white", "linewidth": 0}
+    blank = np.isnan(entry.improvement) or not entry.at_edge
+    face = "#E6E6E6" if blank else colour(entry.improvement)
+    if not entry.at_edge:
+        gap = {"hatch": "////", "edgecolor": "#BDBDBD", "linewidth": 0}
+    axes.add_patch(Rectangle(corner, 0.96, 0.94, facecolor=face, **gap))
+    ratio = "" if np.isnan(entry.over_floor) else f"({number(entry.over_floor, 2)})"
+    mark = "div." if entry.verdict is Verdict.DIVERGED else ""
+    axes.text(x, y - 0.16, number(entry.improvement), ha="center", va="center", fontsize=7.5)
+    axes.text(x, y + 0.22, f"{ratio} {mark}".strip(), ha="center", va="center", fontsize=5.5)

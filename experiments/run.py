@@ -1,22 +1,24 @@
 """The main job as a Hydra application: `python -m experiments.run [KEY=VALUE ...]`.
 
-One configuration in, one run folder out: `config.yaml`, `results.nc` and `figure.png`. A mistake of
-the user is reported in one line; with HYDRA_FULL_ERROR=1 in the environment, with a traceback.
+One configuration in, one run folder out: `config.yaml`, `results.nc` and `figure.png`; for a study
+of many cells (`study=papers`) a folder for each, and the same command continues where it was
+killed. A mistake of the user is reported in one line; with HYDRA_FULL_ERROR=1 in the environment,
+with a traceback.
 """
 
 import contextlib
 import io
 import os
-import sys
 from pathlib import Path
 
 import hydra
 from hydra._internal.utils import get_args_parser
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, OmegaConf
+from rich.console import Console
 
 from experiments import config as configuration
-from experiments.errors import USER_ERRORS, one_line
+from experiments.errors import reported_in_one_line
 from experiments.storage import write_atomically
 
 
@@ -29,29 +31,48 @@ def app(composed: DictConfig) -> None:
         config = configuration.checked(composed)
         # First of all, so that a folder that cannot be written costs no minutes of computing.
         resolved = OmegaConf.to_yaml(composed, resolve=True)
-        write_atomically(folder / "config.yaml", resolved.encode())
-        study_into(folder, config)
+        # Imported only now: a mistake in the configuration should not have to wait for JAX.
+        from experiments import runtime
+
+        console = Console()
+        if config.grid is None:
+            write_atomically(folder / "config.yaml", resolved.encode())
+            for note in runtime.configure():
+                console.print(note, style="dim")
+            edge_into(folder, config, console)
+        else:
+            for note in runtime.configure():
+                console.print(note, style="dim")
+            grid_into(folder, config, console, resolved)
 
 
-def study_into(folder: Path, config: configuration.RunConfig) -> None:
-    """Run the study, print its table and leave its results and figure in a folder."""
-    # Imported only now: a mistake in the configuration should not have to wait for JAX.
-    from rich.console import Console
-
-    from experiments import runtime, terminal
-
-    console = Console()
-    for note in runtime.configure():
-        console.print(note, style="dim")
-
-    from experiments import figures, results, study
+def edge_into(folder: Path, config: configuration.RunConfig, console: Console) -> None:
+    """Run the main job, print its table and leave its results and figure in a folder."""
+    from experiments import edge, figures, results, terminal
 
     with terminal.progress() as progress:
-        measured = study.run(config, progress)
+        measured = edge.run(config, progress)
     results.save(measured, folder / "results.nc")
     write_atomically(folder / "figure.png", figures.png(measured))
     console.print(terminal.table(measured))
     console.print(terminal.remarks(measured), highlight=False)
+    console.print(f"run folder: {folder}", soft_wrap=True, highlight=False)
+
+
+def grid_into(
+    folder: Path, config: configuration.RunConfig, console: Console, resolved: str
+) -> None:
+    """Run or continue a study of many cells, and print its tables."""
+    from experiments import grid, terminal
+
+    assert config.grid is not None
+    cells = grid.cells_of(config, folder)
+    with grid.alone_in(folder):
+        write_atomically(folder / "config.yaml", resolved.encode())
+        with terminal.cell_progress(console, cells) as progress:
+            done = grid.run(cells, config.grid.workers, progress)
+    console.print(terminal.study_table(done))
+    console.print(terminal.study_remarks(done), highlight=False)
     console.print(f"run folder: {folder}", soft_wrap=True, highlight=False)
 
 
@@ -66,20 +87,6 @@ def removed_if_empty(folder: Path):
         raise
 
 
-@contextlib.contextmanager
-def reported_in_one_line():
-    """Turn a mistake of the user into one line on standard error and exit code 1."""
-    try:
-        yield
-    except USER_ERRORS as error:
-        if _TRACEBACKS_WANTED:
-            raise
-        raise SystemExit(f"error: {one_line(error)}") from None
-    except KeyboardInterrupt:
-        print("interrupted", file=sys.stderr)
-        raise SystemExit(130) from None
-
-
 def check_flags() -> None:
     """Refuse an unknown `--flag`, for which Hydra would print its whole usage."""
     said = io.StringIO()
@@ -89,9 +96,6 @@ def check_flags() -> None:
     except SystemExit:
         reason = said.getvalue().strip().rpartition("error: ")[2]
         raise ValueError(f"{reason}; settings are written KEY=VALUE, without dashes") from None
-
-
-_TRACEBACKS_WANTED = os.environ.get("HYDRA_FULL_ERROR") == "1"
 
 
 def main() -> None:

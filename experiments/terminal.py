@@ -1,6 +1,8 @@
 """What a run shows in the terminal: a progress bar while it works, a table when it is done."""
 
-from collections.abc import Callable, Iterator
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 
 import numpy as np
@@ -8,6 +10,9 @@ import xarray as xr
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
+
+from experiments import summary
+from experiments.cell import Cell
 
 
 @contextmanager
@@ -38,8 +43,75 @@ def progress() -> Iterator[Callable[[str, int, int], None]]:
         yield report
 
 
+@contextmanager
+def cell_progress(
+    console: Console, cells: Sequence[Cell]
+) -> Iterator[Callable[[Cell, int, xr.Dataset | None], None]]:
+    """Show a bar over the segments of all cells, and a line for each cell that is finished.
+
+    Yields:
+        A function of a cell, its segments that are complete, and its results once there are.
+    """
+    columns = (
+        TextColumn("{task.description:<24}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TextColumn("segments, left"),
+        TimeRemainingColumn(),
+    )
+    complete = dict.fromkeys((cell.name for cell in cells), 0)
+    finished = 0
+    # Segments are minutes apart: their mean rate so far tells the time left.
+    with Progress(
+        *columns, console=console, disable=not console.is_terminal, speed_estimate_period=1e6
+    ) as bar:
+        task = bar.add_task("", total=sum(cell.segments for cell in cells))
+
+        def report(cell: Cell, segments: int, results: xr.Dataset | None) -> None:
+            nonlocal finished
+            complete[cell.name] = segments
+            if results is not None:
+                finished += 1
+                place = f"[{finished}/{len(cells)}] {cell.name}"
+                bar.console.print(f"{place}: {_outcome(results)}", markup=False, soft_wrap=True)
+            bar.update(task, completed=sum(complete.values()), description=f"{finished} cells done")
+
+        yield report
+
+
+def _outcome(results: xr.Dataset) -> str:
+    """A finished cell in one line."""
+    short = summary.summarize(results, "rod") if "rod" in results.flow.values else None
+    if short is None:
+        return "finished"
+    sharpness = _number(results.effective_sharpness.max())
+    improvement = f"improvement {_number(short.improvement)}, {_number(short.over_floor)} x floor"
+    return f"{improvement}, effective sharpness up to {sharpness}, {short.verdict}"
+
+
+def study_table(cells: Sequence[xr.Dataset]) -> Table:
+    """Summarize a study: a row for each problem, a column for each optimizer."""
+    names, columns, entries = summary.grid(cells, "rod")
+    rows = Table(title="Rod flow: improvement over the stable flow (distance / floor)")
+    rows.add_column("")
+    for column in columns:
+        rows.add_column(column.replace("_", "\n"), justify="right")
+    for name in names:
+        found = [entries.get((name, column)) for column in columns]
+        texts = [f"{_number(e.improvement)} ({_number(e.over_floor)})" if e else "" for e in found]
+        rows.add_row(name, *texts)
+    return rows
+
+
+def study_remarks(cells: Sequence[xr.Dataset]) -> str:
+    """Say in a sentence for each flow how it did where the edge was reached."""
+    flows = summary.flows(cells)
+    return "\n".join(f"{flow}: {summary.overall(cells, flow)}" for flow in flows)
+
+
 def table(results: xr.Dataset) -> Table:
-    """Summarize a run: a row for the iterates and one for each flow."""
+    """Summarize a run of one seed: a row for the iterates and one for each flow."""
+    results = results.isel(seed=0)
     rows = Table(title=results.attrs["title"])
     rows.add_column("")
     for heading in (
@@ -67,6 +139,7 @@ def table(results: xr.Dataset) -> Table:
 
 def remarks(results: xr.Dataset) -> str:
     """Say how far the run got to the edge of stability, and what diverged on the way."""
+    results = results.isel(seed=0)
     sharpness = results.effective_sharpness.sel(mode=1)
     lines = [
         f"effective sharpness (edge: 1): {_number(sharpness[0])} at first, "

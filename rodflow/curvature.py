@@ -25,6 +25,7 @@ from matfree import decomp, eig
 
 from rodflow.iteration import Iteration, PhaseState
 from rodflow.parity import Parity
+from rodflow.random import normal_like
 
 # Enough for the response to settle in double precision at b1 up to 0.99, and b2 down to 0.5.
 _PROBE_ITERATIONS = 64
@@ -92,7 +93,7 @@ def sharpness(
         product = jax.jvp(jax.grad(loss), (params,), (scaled,))[1]
         return product if scale is None else jax.tree.map(jnp.multiply, scale, product)
 
-    start = optax.tree.random_like(jax.random.key(0), params)
+    start = normal_like(jax.random.key(0), params)
     lanczos = decomp.tridiag_sym(depth, reortho="full", custom_vjp=False)
     values, _ = eig.eigh_partial(lanczos)(matvec, start)
     return jnp.sort(values)[::-1][:k]

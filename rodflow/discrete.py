@@ -17,6 +17,7 @@ import optax
 from jaxtyping import Array, Float, Int, PRNGKeyArray, PyTree
 
 from rodflow.iteration import Iteration, PhaseState
+from rodflow.random import coins_like
 
 # A run has diverged when its norm has grown by this factor, or is not finite.
 _RUNAWAY = 1e6
@@ -56,8 +57,9 @@ def follow(
     Costs `every` gradient evaluations and one of the loss.
     """
     first = step - every + 1
-    before = jax.lax.fori_loop(0, every - 1, lambda i, r: _advance(iteration, r, first + i), run)
-    now = _advance(iteration, before, step)
+    before, now = jax.lax.fori_loop(
+        0, every, lambda i, runs: (runs[1], _advance(iteration, runs[1], first + i)), (run, run)
+    )
     midpoint = jax.tree.map(_three_step_mean, before.params, now.params, now.state.params)
     mean_loss = _three_step_mean(before.loss, now.loss, iteration.loss(now.state.params))
     seen = Observation(midpoint, now.loss, mean_loss, before.state)
@@ -67,14 +69,11 @@ def follow(
 def one_rounding_unit_away(state: PhaseState, key: PRNGKeyArray) -> PhaseState:
     """Every parameter moved to its next float, up or down at random."""
 
-    def move(leaf: Array, key: PRNGKeyArray) -> Array:
-        up = jax.random.bernoulli(key, shape=leaf.shape)
+    def move(leaf: Array, up: Array) -> Array:
         return jnp.nextafter(leaf, jnp.where(up, jnp.inf, -jnp.inf).astype(leaf.dtype))
 
-    leaves, structure = jax.tree.flatten(state.params)
-    keys = jax.random.split(key, len(leaves))
-    moved = [move(leaf, k) for leaf, k in zip(leaves, keys, strict=True)]
-    return state._replace(params=jax.tree.unflatten(structure, moved))
+    ups = coins_like(key, state.params)
+    return state._replace(params=jax.tree.map(move, state.params, ups))
 
 
 def runaway_limit(tree: PyTree) -> Float[Array, ""]:

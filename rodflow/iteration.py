@@ -49,7 +49,6 @@ class Iteration:
     ) -> None:
         self.loss = loss
         self.tx = tx
-        self._parities: dict[object, PhaseState] = {}
         self._latest: PhaseState | None = None
 
     def init(self, params: PyTree) -> PhaseState:
@@ -60,15 +59,11 @@ class Iteration:
         and for a transformation that is no smooth map on phase space.
         """
         params = jax.tree.map(jnp.asarray, params)
-        leaves, structure = jax.tree.flatten(params)
-        kind = (structure, tuple((leaf.shape, leaf.dtype) for leaf in leaves))
-        if kind not in self._parities:
-            _check_params(params)
-            self._parities[kind] = PhaseState(
-                jax.tree.map(lambda _: Parity.OSCILLATING, params), probe_parity(self.tx, params)
-            )
+        _check_params(params)
         _check_loss(self.loss, params)
-        self._latest = self._parities[kind]
+        self._latest = PhaseState(
+            jax.tree.map(lambda _: Parity.OSCILLATING, params), probe_parity(self.tx, params)
+        )
         return PhaseState(params, jax.tree.map(as_clock, self.tx.init(params)))
 
     @property

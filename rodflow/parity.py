@@ -14,6 +14,9 @@ second moments sign-blind, and a copy of the weights counts as oscillating.
 from __future__ import annotations
 
 import enum
+import weakref
+from collections.abc import Callable
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -23,6 +26,10 @@ from jax.core import Tracer
 from jax.extend.core import ClosedJaxpr, jaxpr_as_fun
 from jaxtyping import Array, PyTree
 
+# What was found, for as long as the transformations live: the same one is often asked again.
+_KNOWN: weakref.WeakKeyDictionary[Any, dict[Any, PyTree[Parity]]] = weakref.WeakKeyDictionary()
+
+_SIGNS = (1, -1)
 _STEPS = 3
 _LATE = 9972  # steps at which a counter must still count: one that wraps around does not
 
@@ -52,6 +59,18 @@ def probe_parity(tx: optax.GradientTransformation, params: PyTree[Array]) -> PyT
     parameters (a line search), or remembers what no smooth flow can carry (a random key, a counter
     that wraps around).
     """
+    try:
+        known = _KNOWN.setdefault(tx.update, {})
+    except TypeError:  # a callable that cannot be referred to weakly, or hashed
+        known = {}
+    leaves, structure = jax.tree.flatten(params)
+    kind = (structure, tuple((leaf.shape, leaf.dtype) for leaf in leaves))
+    if kind not in known:
+        known[kind] = _probe(tx, params)
+    return known[kind]
+
+
+def _probe(tx: optax.GradientTransformation, params: PyTree[Array]) -> PyTree[Parity]:
     memory = jax.eval_shape(tx.init, params)
     shapes = jax.tree.map(lambda p: jax.ShapeDtypeStruct(p.shape, p.dtype), params)
     paths = jax.tree_util.tree_leaves_with_path(memory)
@@ -59,29 +78,13 @@ def probe_parity(tx: optax.GradientTransformation, params: PyTree[Array]) -> PyT
         if jax.dtypes.issubdtype(like.dtype, jax.dtypes.prng_key):
             raise ValueError(_not_smooth(path, "is a random key"))
 
-    def observe(signs: Array) -> list[tuple[Array, Array, Array]]:
-        keys = jax.random.split(jax.random.key(0), _STEPS + 1)
-        weights, *grads = [optax.tree.random_like(key, shapes) for key in keys]
-
-        def run(sign: Array) -> tuple[list[list[Array]], list[Array]]:
-            def flipped(tree: PyTree[Array]) -> PyTree[Array]:
-                return jax.tree.map(lambda x: sign.astype(x.dtype) * x, tree)
-
-            history = [tx.init(flipped(weights))]
-            for g in grads:
-                history.append(tx.update(flipped(g), history[-1], flipped(weights))[1])
-            late = jax.tree.map(_much_later, history[0], history[-1])
-            after = tx.update(flipped(grads[0]), late, flipped(weights))[1]
-            ticks = jax.tree.map(lambda a, b: as_clock(a) - as_clock(b), after, late)
-            leaves = [[as_clock(x) for x in jax.tree.leaves(state)] for state in history]
-            return leaves, jax.tree.leaves(ticks)
-
-        histories, ticks = jax.vmap(run)(signs)
-        leaves = zip(*histories, ticks, strict=True)
-        return [_compare(jnp.stack(history), tick) for *history, tick in leaves]
+    def remember(g: PyTree, before: PyTree, weights: PyTree) -> PyTree:
+        after = tx.update(g, before, weights)[1]
+        return jax.tree.map(lambda new, old: jnp.asarray(new, old.dtype), after, before)
 
     try:
-        traced = jax.make_jaxpr(observe)(np.array([1.0, -1.0]))
+        init = _concrete(jax.make_jaxpr(tx.init)(shapes))
+        update = _concrete(jax.make_jaxpr(remember)(shapes, memory, shapes))
     except TypeError as error:
         if "required keyword-only argument" not in str(error):
             raise
@@ -90,15 +93,35 @@ def probe_parity(tx: optax.GradientTransformation, params: PyTree[Array]) -> PyT
             f"The transformation's update asks for {needs}; an optimizer with a flow takes "
             "gradients, state and parameters only (a line search is no map on phase space)."
         ) from error
-    observations = iter(_evaluate(traced, np.array([1.0, -1.0])))
+    likes = jax.tree.leaves(shapes)
+    draw = np.random.default_rng(0).standard_normal
+    weights, *grads = ([draw(p.shape) for p in likes] for _ in range(_STEPS + 2))
+
+    def arrays(sign: int, values: list[np.ndarray]) -> list[np.ndarray]:
+        return [np.asarray(sign * v, p.dtype) for v, p in zip(values, likes, strict=True)]
+
+    leaves = [_Leaf() for _ in paths]
+    firsts = befores = [init(arrays(sign, weights)) for sign in _SIGNS]
+    for count, g in enumerate(grads):
+        if late := count == _STEPS:
+            befores = [list(map(_much_later, *pair)) for pair in zip(firsts, befores, strict=True)]
+        afters = [
+            update([*arrays(sign, g), *before, *arrays(sign, weights)])
+            for sign, before in zip(_SIGNS, befores, strict=True)
+        ]
+        for leaf, *ends in zip(leaves, *befores, *afters, strict=True):
+            leaf.look(*ends, late=late)
+        befores = afters
+    observed = iter(leaves)
 
     def classify(path: jax.tree_util.KeyPath, like: jax.ShapeDtypeStruct) -> Parity:
-        even, constant, counts = next(observations), next(observations), next(observations)
-        if constant:
+        leaf = next(observed)
+        if leaf.constant:
             return Parity.CONSTANT
         if jnp.issubdtype(like.dtype, jnp.floating):
+            even = leaf.odd_part <= jnp.finfo(like.dtype).eps ** 0.5 * leaf.size
             return Parity.AUXILIARY if even else Parity.OSCILLATING
-        if counts:
+        if leaf.counts:
             return Parity.CLOCK
         raise ValueError(
             _not_smooth(path, "neither counts the steps one by one nor stays as it is")
@@ -107,27 +130,33 @@ def probe_parity(tx: optax.GradientTransformation, params: PyTree[Array]) -> PyT
     return jax.tree_util.tree_map_with_path(classify, memory)
 
 
-def _much_later(first: Array, last: Array) -> Array:
+class _Leaf:
+    """What was seen of one leaf of the two memories."""
+
+    def __init__(self) -> None:
+        self.constant, self.counts = True, True
+        self.odd_part, self.size = 0.0, 0.0
+
+    def look(self, *ends: np.ndarray, late: bool) -> None:
+        """One step: before it with the signs (+, -), and after it."""
+        before, before_minus, plus, minus = (np.asarray(end, np.float64) for end in ends)
+        steps = (plus - before, minus - before_minus)
+        self.counts &= all(np.all(step == 1) for step in steps)
+        if not late:
+            self.constant &= all(np.all(step == 0) for step in steps)
+            self.odd_part = max(self.odd_part, np.max(np.abs(plus - minus), initial=0))
+            self.size = max(self.size, *(np.max(np.abs(end), initial=0) for end in (plus, minus)))
+
+
+def _much_later(first: np.ndarray, last: np.ndarray) -> np.ndarray:
     """A leaf that has counted, as it would stand after many more steps; any other as it is."""
-    last = jnp.asarray(last)
-    if not jnp.issubdtype(last.dtype, jnp.integer):
+    if not np.issubdtype(last.dtype, np.integer):
         return last
-    return last + jnp.where(last - first == _STEPS, _LATE, 0).astype(last.dtype)
+    return np.asarray(last + np.where(last - first == _STEPS, _LATE, 0), last.dtype)
 
 
-def _compare(leaf: Array, tick: Array) -> tuple[Array, Array, Array]:
-    """Whether a (steps, 2 signs, ...) history, and its last `tick`, is even, constant, counting."""
-    tolerance = jnp.finfo(leaf.dtype).eps ** 0.5
-    plus, minus = leaf[:, 0], leaf[:, 1]
-    scale = jnp.max(jnp.maximum(jnp.abs(plus), jnp.abs(minus)), initial=0)
-    even = jnp.max(jnp.abs(plus - minus), initial=0) <= tolerance * scale
-    difference = jnp.diff(leaf, axis=0)
-    counts = jnp.all(difference == 1) & jnp.all(tick == 1)
-    return even, jnp.all(difference == 0), counts
-
-
-def _evaluate(traced: ClosedJaxpr, signs: np.ndarray) -> list[bool]:
-    """Run `traced` now, though an outer `jit` or `vmap` may be tracing.
+def _concrete(traced: ClosedJaxpr) -> Callable[[list[np.ndarray]], list[np.ndarray]]:
+    """Compile `traced` to run now, though an outer `jit` or `vmap` may be tracing.
 
     Hyperparameters of an outer trace were hoisted into the constants; parity does not depend on
     their values, so a generic one stands in for each.
@@ -137,8 +166,13 @@ def _evaluate(traced: ClosedJaxpr, signs: np.ndarray) -> list[bool]:
             jnp.full(c.shape, 0.5).astype(c.dtype) if isinstance(c, Tracer) else c
             for c in traced.consts
         ]
-        out = jax.jit(jaxpr_as_fun(ClosedJaxpr(traced.jaxpr, constants)))(signs)
-    return [bool(x) for x in jax.device_get(out)]
+    compiled = jax.jit(jaxpr_as_fun(ClosedJaxpr(traced.jaxpr, constants)))
+
+    def run(leaves: list[np.ndarray]) -> list[np.ndarray]:
+        with jax.ensure_compile_time_eval():
+            return [np.asarray(leaf) for leaf in compiled(*leaves)]
+
+    return run
 
 
 def _not_smooth(path: jax.tree_util.KeyPath, what: str) -> str:

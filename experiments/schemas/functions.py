@@ -31,3 +31,13 @@ class Activation(NamedFunction):
     softplus = "jax.nn.softplus"
     sigmoid = "jax.nn.sigmoid"
     identity = "jax.nn.identity"
+
+
+class FlowName(NamedFunction):
+    """Flows that a study can follow; the members build them from an iteration and a seed kappa."""
+
+    stable = "experiments.flows.stable"
+    corrected = "experiments.flows.corrected"
+    rod = "experiments.flows.rod"
+    covariance_1 = "experiments.flows.covariance_1"
+    covariance_4 = "experiments.flows.covariance_4"

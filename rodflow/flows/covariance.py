@@ -33,11 +33,11 @@ from typing import NamedTuple
 import equinox as eqx
 import jax
 import jax.numpy as jnp
-import optax
 from jaxtyping import Array, Float, PyTree
 
 from rodflow.flows.rod import AbstractClosure, even_and_odd, present
 from rodflow.iteration import Iteration, PhaseState
+from rodflow.random import normal_like
 
 
 class CovarianceRodState(NamedTuple):
@@ -73,10 +73,10 @@ class CovarianceRod(AbstractClosure):
         step = eqx.filter(iteration.increment(state), present(offset))
         half = jax.tree.map(lambda g: g[None] / 2, step)
         length = jnp.sqrt(_gram(half, half, metric)[0, 0])
-        draw = jax.vmap(lambda key: optax.tree.random_like(key, offset))
+        like = jax.tree.map(lambda x: jnp.stack([x] * self.rank), offset)
         basis = jax.tree.map(
             lambda x, h: x.at[0].set(jnp.where(length > 0, h[0] / length, x[0])),
-            draw(jax.random.split(jax.random.key(0), self.rank)),
+            normal_like(jax.random.key(0), like),
             half,
         )
         basis = _combine(_inverse_root(_gram(basis, basis, metric)), basis)

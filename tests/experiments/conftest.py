@@ -15,22 +15,28 @@ def results() -> xr.Dataset:
     growing = np.geomspace(1e-6, 1e-2, len(steps))
     return xr.Dataset(
         {
-            "loss": ("step", 1 / steps),
-            "mean_loss": ("step", 1 / steps),
-            "floor": ("step", growing),
-            "diverged_at": ("step", np.full(len(steps), -1)),
-            "effective_sharpness": (("step", "mode"), np.outer(steps / 50, [1.0, 0.5])),
-            "flow_loss": (("flow", "step"), [1.1 / steps, 1.01 / steps]),
-            "distance": (("flow", "step"), [100 * growing, 2 * growing]),
-            "loss_error": (("flow", "step"), np.outer([0.1, 0.01], np.ones(len(steps)))),
-            "extent": (("flow", "step"), [0 * growing, growing]),
-            "gradients": (("flow", "step"), np.outer([6.0, 8.0], np.ones(len(steps)))),
-            "flow_diverged_at": (("flow", "step"), np.full((2, len(steps)), -1)),
-            "improvement": ("flow", [1.0, 50.0]),
+            "loss": (("seed", "step"), 1 / steps[None]),
+            "mean_loss": (("seed", "step"), 1 / steps[None]),
+            "floor": (("seed", "step"), growing[None]),
+            "diverged_at": (("seed", "step"), np.full((1, len(steps)), -1)),
+            "effective_sharpness": (
+                ("seed", "step", "mode"),
+                np.outer(steps / 50, [1.0, 0.5])[None],
+            ),
+            "flow_loss": (("seed", "flow", "step"), [[1.1 / steps, 1.01 / steps]]),
+            "distance": (("seed", "flow", "step"), [[100 * growing, 2 * growing]]),
+            "loss_error": (
+                ("seed", "flow", "step"),
+                np.outer([0.1, 0.01], np.ones(len(steps)))[None],
+            ),
+            "extent": (("seed", "flow", "step"), [[0 * growing, growing]]),
+            "gradients": (("seed", "flow", "step"), np.outer([6.0, 8.0], np.ones(6))[None]),
+            "flow_diverged_at": (("seed", "flow", "step"), np.full((1, 2, len(steps)), -1)),
+            "improvement": (("seed", "flow"), [[1.0, 50.0]]),
             "seconds": ("flow", [0.25, 1.5]),
             "discrete_seconds": ((), 0.125),
         },
-        coords={"step": steps, "flow": ["stable", "rod"], "mode": [1, 2]},
+        coords={"seed": [0], "step": steps, "flow": ["stable", "rod"], "mode": [1, 2]},
         attrs={"title": "Rod flow against the iterates of adam"},
     )
 
@@ -61,3 +67,52 @@ def cli(request, tmp_path):
         )
 
     return run
+
+
+@pytest.fixture
+def cell() -> xr.Dataset:
+    """A made-up cell of a study: three seeds, two flows and the baseline, six records."""
+    steps = np.arange(10, 70, 10)
+    growing = np.geomspace(1e-6, 1e-2, len(steps))
+    seeds = np.ones(3)[:, None]
+    times_floor = np.array([[100, 2, 10], [100, 4, 10], [100, 8, 10]])
+    loss = seeds / steps
+    flows = np.array([1.1, 1.01, 1.05])[:, None] * loss[:, None]
+    errors = np.array([0.1, 0.01, 0.05])[:, None] * np.ones((3, 1, len(steps)))
+    by_step, by_flow = ("seed", "step"), ("seed", "flow", "step")
+    sharpness = seeds[..., None] * np.outer(steps / 50, [1.0, 0.5])
+    return xr.Dataset(
+        {
+            "loss": (by_step, loss),
+            "mean_loss": (by_step, loss.copy()),
+            "travelled": (by_step, seeds * steps),
+            "floor": (by_step, seeds * growing),
+            "gradient_norm": (by_step, loss.copy()),
+            "diverged_at": (by_step, np.full(loss.shape, -1)),
+            "effective_sharpness": (("seed", "step", "mode"), sharpness),
+            "flow_loss": (by_flow, flows),
+            "distance": (by_flow, times_floor[..., None] * growing),
+            "loss_error": (by_flow, errors),
+            "extent": (by_flow, np.array([0.0, 1.0, 1.0])[:, None] * growing + 0 * flows),
+            "gradients": (by_flow, np.full(flows.shape, 8.0)),
+            "flow_diverged_at": (by_flow, np.full(flows.shape, -1)),
+            "improvement": (("seed", "flow"), times_floor[:, :1] / times_floor),
+            "learning_rate": ((), 1e-3),
+        },
+        coords={
+            "seed": [0, 1, 7],
+            "flow": ["stable", "rod", "covariance_4"],
+            "step": steps,
+            "mode": [1, 2],
+        },
+        attrs={
+            "title": "Rod flow against the iterates of adam",
+            "optimizer": "adam",
+            "problem": "vit",
+            "data": "digits",
+            "configuration": "optimizer:\n  name: adam\n",
+            "source": "rodflow 0.1.0, jax 0.10.2",
+            "device": "cpu",
+            "seconds": 12.5,
+        },
+    )

@@ -63,4 +63,4 @@ def test_the_resolved_configuration_can_be_run_again():
     written = OmegaConf.create(OmegaConf.to_yaml(OmegaConf.structured(chosen)))
     again = OmegaConf.merge(config.RunConfig, written)
     assert isinstance(again, DictConfig)
-    assert config.checked(again).optimizer == chosen.optimizer
+    assert config.OptimizerConfig(**config.checked(again).optimizer) == chosen.optimizer

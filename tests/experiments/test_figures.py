@@ -2,6 +2,7 @@ from io import BytesIO
 
 import numpy as np
 import pytest
+from matplotlib.colors import to_rgb
 from matplotlib.image import imread
 
 from experiments import figures
@@ -32,3 +33,61 @@ def test_draws_whatever_a_run_leaves(results, what):
     else:
         results = results.isel(step=[0])
     assert figures.png(results)
+
+
+def test_all_flows_are_drawn_each_in_its_own_way(cell):
+    loss, _, distance, extent = figures.overview(cell).axes
+    for panel, flows in ((loss, 3), (distance, 3), (extent, 2)):
+        looks = {(line.get_color(), str(line.get_linestyle())) for line in panel.lines}
+        labels = [line.get_label() for line in panel.lines]
+        assert len(looks) == len(labels)
+        assert len([label for label in labels if label in known_labels()]) == flows
+    styles = [figures.style(name) for name in (*figures.FLOWS, "free_energy")]
+    for different in zip(*styles, strict=True):
+        assert len({str(value) for value in different}) == len(styles)
+
+
+def known_labels():
+    return {figures.style(name).label for name in figures.FLOWS}
+
+
+def test_of_several_seeds_the_first_is_drawn_unless_one_is_chosen(cell):
+    for chosen, seed in ((cell, 0), (cell.isel(seed=2), 7)):
+        distance = figures.overview(chosen).axes[2]
+        drawn = next(line for line in distance.lines if line.get_label() == "rod flow")
+        expected = cell.distance.sel(seed=seed, flow="rod")
+        np.testing.assert_array_equal(drawn.get_ydata(), expected)
+
+
+def test_the_map_shows_every_cell(cell):
+    away = cell.assign_attrs(optimizer="gd")
+    away["effective_sharpness"] = away.effective_sharpness / 2
+    lost = cell.assign_attrs(problem="mlp").copy(deep=True)
+    lost["diverged_at"][:] = 30
+    lost["improvement"] *= np.nan
+    axes = figures.map_of([cell, away, lost]).axes[0]
+    texts = {text.get_position(): text.get_text() for text in axes.texts}
+    assert texts == {
+        (1, -0.16): "25.0", (1, 0.22): "(4.0)",
+        (0, -0.16): "25.0", (0, 0.22): "(4.0)",
+        (1, 0.84): "n/a", (1, 1.22): "(4.0) div.",
+    }  # fmt: skip
+    assert [bool(patch.get_hatch()) for patch in axes.patches] == [False, True, False]
+    assert [label.get_text() for label in axes.get_xticklabels()] == ["gd", "adam"]
+
+
+@pytest.mark.parametrize("kind", ["png", "pdf"])
+def test_files_are_the_same_every_time(cell, kind):
+    first, second = (figures.rendered(figures.map_of([cell]), kind) for _ in range(2))
+    assert first == second
+
+
+def test_black_text_is_legible_on_every_improvement():
+    channels = [to_rgb(figures.colour(value)) for value in (0, 0.1, 1, 10, np.inf)]
+    linear = np.where(
+        np.array(channels) <= 0.04045,
+        np.array(channels) / 12.92,
+        ((np.array(channels) + 0.055) / 1.055) ** 2.4,
+    )
+    contrast = (linear @ [0.2126, 0.7152, 0.0722] + 0.05) / 0.05  # WCAG 2
+    assert (contrast > 4.5).all()

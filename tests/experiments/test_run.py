@@ -19,8 +19,8 @@ TINY = (
 # The application with a study that measures nothing and leaves about a megabyte of results.
 WITHOUT_COMPUTING = """
 import numpy as np, xarray as xr
-from experiments import run, study
-study.run = lambda config, report: xr.Dataset({"loss": ("step", np.arange(100_000.0))})
+from experiments import edge, run
+edge.run = lambda config, report: xr.Dataset({"loss": ("step", np.arange(100_000.0))})
 run.main()
 """
 
@@ -37,7 +37,7 @@ def test_a_run_leaves_its_folder(cli, tmp_path):
     assert (folder / "figure.png").read_bytes().startswith(b"\x89PNG")
 
     measured = results.load(folder / "results.nc")
-    assert measured.sizes == {"step": 4, "flow": 2, "mode": 2}
+    assert measured.sizes == {"seed": 1, "step": 4, "flow": 2, "mode": 2}
     assert list(measured.step) == [5, 10, 15, 20]
     assert list(measured.flow) == ["stable", "rod"]
     for name, variable in measured.variables.items():

@@ -1,42 +1,21 @@
 """The main job: train a network, follow it with the stable flow and the rod flow, and time each."""
 
-import inspect
 import time
 from collections.abc import Callable, Iterator
 from functools import partial
 
 import jax
 import jax.numpy as jnp
-import optax
 import xarray as xr
-from jaxtyping import Array, Float, PyTree
+from jaxtyping import PyTree
 
 import rodflow
-from experiments import problems, results
-from experiments.config import OptimizerConfig, RunConfig
+from experiments import flows, optimizers, problems, results
+from experiments.cell import equal_pieces
+from experiments.config import RunConfig
+from experiments.observation import observer
 
-MODES = 2  # leading eigenvalues that a run records
 CHUNKS = 20  # pieces that the progress bar moves in, at least
-
-
-def optimizer(config: OptimizerConfig) -> optax.GradientTransformation:
-    """Build the Optax chain that a configuration names.
-
-    Raises:
-        ValueError: there is no such optimizer, or it has no such hyperparameter.
-    """
-    if config.name not in rodflow.OPTIMIZERS:
-        allowed = ", ".join(rodflow.OPTIMIZERS)
-        raise ValueError(f"optimizer.name={config.name}: no such optimizer; choose from {allowed}")
-    constructor = rodflow.OPTIMIZERS[config.name]
-    known = [name for name in inspect.signature(constructor).parameters if name != "learning_rate"]
-    for name in config.hyperparameters:
-        if name not in known:
-            raise ValueError(
-                f"optimizer.hyperparameters.{name}: {config.name} has no such hyperparameter; "
-                f"it has {', '.join(known)}"
-            )
-    return constructor(config.learning_rate, **config.hyperparameters)
 
 
 def run(config: RunConfig, report: Callable[[str, int, int], None]) -> xr.Dataset:
@@ -53,14 +32,11 @@ def run(config: RunConfig, report: Callable[[str, int, int], None]) -> xr.Datase
         The labelled results.
     """
     problem = problems.configured(config)
-    tx = optimizer(config.optimizer)
-    rod = partial(rodflow.RodFlow, closure=rodflow.SignedRod(seed=jnp.asarray(config.kappa)))
-    flows = {"stable": rodflow.StableFlow, "rod": rod}
+    tx = optimizers.configured(config.optimizer)
+    followed = {"stable": flows.stable(config.kappa), "rod": flows.rod(config.kappa)}
+    assert config.seed is not None
     key = jax.random.key(config.seed)
     params = problem.init(key)
-
-    def observe(state: rodflow.PhaseState) -> Float[Array, " modes"]:
-        return rodflow.effective_sharpness(problem.loss, tx, state, k=MODES)
 
     def start(**options):
         tracker = rodflow.Tracker(problem.loss, tx, every=config.every, **options)
@@ -76,20 +52,20 @@ def run(config: RunConfig, report: Callable[[str, int, int], None]) -> xr.Datase
         return time.perf_counter() - begin
 
     report("compiling", 0, config.num_steps)
-    tracker, state = start(flows=flows, twins=config.twins, observe=observe)
+    tracker, state = start(flows=followed, twins=config.twins, observe=observer(problem, tx))
     parts = list(_advance(tracker, state, config, partial(report, "tracking")))
-    tracking = jax.tree.map(lambda *leaves: jnp.concatenate(leaves), *parts)
+    tracking = jax.tree.map(lambda *leaves: jnp.concatenate(leaves)[None], *parts)
 
     seconds = {"discrete": clock("timing the iterates", {})}
-    for name, flow in flows.items():
+    for name, flow in followed.items():
         seconds[name] = clock(f"timing the {name} flow", {name: flow}) - seconds["discrete"]
-    return results.dataset(config, tracking, seconds)
+    labelled = results.labelled(tracking, [config.seed], list(followed))
+    return results.timed(results.finished([labelled], config), seconds)
 
 
 def _chunk(config: RunConfig) -> int:
-    """Records in a piece: all pieces are of one size, so that they share one compiled program."""
     records = config.num_steps // config.every
-    return max(n for n in range(1, max(1, records // CHUNKS) + 1) if records % n == 0)
+    return equal_pieces(records, max(1, records // CHUNKS))
 
 
 def _advance(

@@ -1,0 +1,203 @@
+"""One cell of a study: an optimizer on a problem, its seeds the lanes of one program.
+
+A cell is run in segments. Each leaves its labelled records and then a checkpoint, both atomic, so
+that a run killed at any moment continues from its last whole segment and ends with the same bits.
+Once all segments are there they become `results.nc`, and the rest is removed.
+
+    folder/segment-0000.nc ...   records, of netCDF
+    folder/checkpoint            where iterates, twins and flows stand after so many segments
+    folder/results.nc            all records: the cell is finished
+    folder/seconds.json          wall-clock time it took, of all processes that worked on it
+"""
+
+import json
+import time
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from typing import NamedTuple
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import xarray as xr
+from jaxtyping import PyTree
+from omegaconf import OmegaConf
+
+import rodflow
+from experiments import checkpoint, optimizers, problems, results
+from experiments.config import RunConfig
+from experiments.observation import observer
+from experiments.schemas.functions import FlowName
+from experiments.storage import write_atomically
+
+
+class Cell(NamedTuple):
+    """What a cell is, and where it is kept. `config.seed` counts for nothing: `seeds` do."""
+
+    problem: str
+    config: RunConfig
+    seeds: list[int]
+    flows: list[FlowName]
+    segment: int
+    folder: Path
+
+    @property
+    def name(self) -> str:
+        """As in `vit/adam`."""
+        return f"{self.problem}/{self.config.optimizer.name}"
+
+    @property
+    def segments(self) -> int:
+        """How many segments there are in all."""
+        return self.config.num_steps // self.config.every // self.records
+
+    @property
+    def records(self) -> int:
+        """Records in a segment: all are of one size, so that they share one compiled program."""
+        return equal_pieces(self.config.num_steps // self.config.every, self.segment)
+
+    @property
+    def identity(self) -> dict[str, str]:
+        """What the records depend on. How they are cut into segments is not part of it."""
+        cell = {"seeds": self.seeds, "flows": [flow.name for flow in self.flows]}
+        run = OmegaConf.to_yaml(OmegaConf.structured(self.config))
+        return {"cell": json.dumps(cell), "run": run}
+
+
+def run(cell: Cell) -> xr.Dataset:
+    """Run a cell from where it stands to its end, and return its results.
+
+    Raises:
+        ValueError: what is in the folder is damaged or of another configuration; it stays.
+        OSError: something could not be written; what was written before stays.
+    """
+    if _results(cell).exists():
+        return finished(cell)
+    cell.folder.mkdir(parents=True, exist_ok=True)
+    begin = time.perf_counter()
+    start, advance = _programs(cell)
+    state, done, before = _resume(cell, start)
+    while done < cell.segments:
+        state, tracking = advance(state)
+        segment = results.labelled(tracking, cell.seeds, [flow.name for flow in cell.flows])
+        results.save(segment, _segment(cell, done))
+        done += 1
+        seconds = before + time.perf_counter() - begin
+        header = {"done": done, "records": cell.records, "seconds": seconds}
+        checkpoint.save(_checkpoint(cell), state, header | cell.identity | _made_by())
+    whole = results.finished([_load(_segment(cell, k)) for k in range(done)], cell.config)
+    whole.attrs |= {"problem": cell.problem, "identity": json.dumps(cell.identity)}
+    seconds = before + time.perf_counter() - begin
+    write_atomically(cell.folder / "seconds.json", json.dumps({"seconds": seconds}).encode())
+    results.save(whole, _results(cell))
+    for leftover in (*(_segment(cell, k) for k in range(done)), _checkpoint(cell)):
+        leftover.unlink(missing_ok=True)
+    return whole
+
+
+def finished(cell: Cell) -> xr.Dataset:
+    """Read the results of a cell that was run to its end.
+
+    Raises:
+        ValueError: they are damaged, or of another configuration.
+    """
+    path = _results(cell)
+    whole = _load(path)
+    _check_same(path, json.loads(whole.attrs["identity"]), cell.identity)
+    return whole
+
+
+def segments_of(cell: Cell) -> int:
+    """Count the segments that are complete."""
+    if _results(cell).exists():
+        return cell.segments
+    return len(list(cell.folder.glob("segment-*.nc")))
+
+
+def _programs(cell: Cell) -> tuple[Callable[[], PyTree], Callable[[PyTree], tuple]]:
+    """The start of all lanes, and what moves them by one segment."""
+    config = cell.config
+    problem = problems.raveled(problems.configured(config))
+    tx = optimizers.configured(config.optimizer)
+    tracker = rodflow.Tracker(
+        problem.loss,
+        tx,
+        flows={flow.name: flow(config.kappa) for flow in cell.flows},
+        every=config.every,
+        twins=config.twins,
+        observe=observer(problem, tx),
+    )
+
+    keys = jax.vmap(jax.random.key)(jnp.asarray(cell.seeds, jnp.uint32))
+    # A program of its own, which cells of the same problem find in the compilation cache.
+    params = jax.jit(jax.vmap(problem.init))(keys)
+
+    @jax.jit
+    @jax.vmap
+    def start(params: PyTree, key: jax.Array) -> PyTree:
+        return tracker.init(params, config.warmup, jax.random.fold_in(key, 1))
+
+    @partial(jax.jit, donate_argnums=0)  # half the memory: the old state makes room for the new
+    @jax.vmap
+    def advance(state: PyTree) -> tuple:
+        return tracker.run(state, cell.records)
+
+    return partial(start, params, keys), lambda state: jax.block_until_ready(advance(state))
+
+
+def _resume(cell: Cell, start: Callable[[], PyTree]) -> tuple[PyTree, int, float]:
+    """The state, the segments done and the seconds spent, from the checkpoint if there is one."""
+    path = _checkpoint(cell)
+    if not path.exists():
+        return start(), 0, 0.0
+    state, header = checkpoint.load(path, eqx.filter_eval_shape(start))
+    _check_same(path, header, cell.identity | _made_by() | {"records": cell.records})
+    for k in range(header["done"]):
+        _load(_segment(cell, k))
+    return jax.tree.map(jnp.asarray, state), header["done"], header["seconds"]
+
+
+def _load(path: Path) -> xr.Dataset:
+    try:
+        return results.load(path)
+    except FileNotFoundError:
+        raise
+    except Exception as error:
+        raise ValueError(
+            f"{path} is damaged; delete its folder to begin this cell again"
+        ) from error
+
+
+def _check_same(path: Path, found: dict, wanted: dict) -> None:
+    for key, value in wanted.items():
+        if found.get(key) != value:
+            old, new = str(found.get(key)).splitlines(), str(value).splitlines()
+            differing = [pair for pair in zip(old, new, strict=False) if pair[0] != pair[1]]
+            was, now = differing[0] if differing else (old[-1:], new[-1:])
+            raise ValueError(
+                f"{path} is of another configuration ({was} there, {now} here); choose another "
+                "folder with hydra.run.dir=FOLDER, or delete it"
+            )
+
+
+def _made_by() -> dict[str, str]:
+    # Half a run by one version and half by another would be the run of neither.
+    return {"source": results.source(), "device": jax.devices()[0].device_kind}
+
+
+def _results(cell: Cell) -> Path:
+    return cell.folder / "results.nc"
+
+
+def _segment(cell: Cell, index: int) -> Path:
+    return cell.folder / f"segment-{index:04d}.nc"
+
+
+def _checkpoint(cell: Cell) -> Path:
+    return cell.folder / "checkpoint"
+
+
+def equal_pieces(records: int, most: int) -> int:
+    """Return the largest size of equal pieces, of at most `most` records each."""
+    return max(n for n in range(1, most + 1) if records % n == 0)

@@ -1,0 +1,26 @@
+"""What is observed along the iterates besides what tracking records."""
+
+from collections.abc import Callable
+
+import jax
+import optax
+from jaxtyping import Array, Float
+
+import rodflow
+from experiments.problems import Problem
+
+MODES = 2  # leading eigenvalues
+
+
+def observer(
+    problem: Problem, tx: optax.GradientTransformation
+) -> Callable[[rodflow.PhaseState], dict[str, Float[Array, "..."]]]:
+    """Return a function of the iterate: leading effective sharpnesses and the gradient's norm."""
+
+    def observe(state: rodflow.PhaseState) -> dict[str, Float[Array, "..."]]:
+        return {
+            "effective_sharpness": rodflow.effective_sharpness(problem.loss, tx, state, k=MODES),
+            "gradient_norm": optax.tree.norm(jax.grad(problem.loss)(state.params)),
+        }
+
+    return observe

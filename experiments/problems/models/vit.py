@@ -1,0 +1,115 @@
+"""A vision transformer in Flax NNX: Dosovitskiy et al. 2020 (arXiv 2010.11929).
+
+The image is cut into squares, each a position of a sequence on which every position attends to
+all. The outputs are an affine function of the mean over the positions; there is no class token.
+The activation by default is smooth: rod flow rests on the third derivative of the loss, which relu
+does not have.
+"""
+
+import math
+from collections.abc import Callable, Sequence
+
+from flax import nnx
+from jaxtyping import Array, Float
+
+from experiments.problems.models.attention import Trunk
+from experiments.problems.models.image import ImageHead, spatial_shape
+from experiments.problems.models.model import Model, from_network
+
+
+def cut(
+    inputs: Float[Array, "samples *spatial channels"], patch: int
+) -> Float[Array, "samples patches features"]:
+    """Cut images into squares of side `patch`, or signals into pieces of that length.
+
+    The patches are in row-major order, and so are the pixels in each of them.
+    """
+    samples, *spatial, channels = inputs.shape
+    axes = len(spatial)
+    split = [size for side in spatial for size in (side // patch, patch)]
+    outer, inner = range(1, 2 * axes, 2), range(2, 2 * axes + 1, 2)
+    patches = inputs.reshape(samples, *split, channels).transpose(0, *outer, *inner, 2 * axes + 1)
+    return patches.reshape(samples, -1, patch**axes * channels)
+
+
+class ViT(nnx.Module):
+    """Patches, an embedding of them, blocks, a mean over the positions, an affine head."""
+
+    def __init__(
+        self,
+        input_shape: Sequence[int],
+        output_shape: Sequence[int],
+        *,
+        patch: int,
+        width: int,
+        depth: int,
+        heads: int,
+        expansion: int,
+        activation: Callable[[Array], Array],
+        rngs: nnx.Rngs,
+    ):
+        spatial = spatial_shape(input_shape)
+        if any(side % patch for side in spatial):
+            sides = " x ".join(str(side) for side in spatial)
+            raise ValueError(f"patch={patch} is out of range: it must divide the sides {sides}")
+        self.trunk = Trunk(
+            math.prod(side // patch for side in spatial),
+            patch ** len(spatial) * input_shape[-1],
+            width=width,
+            depth=depth,
+            heads=heads,
+            expansion=expansion,
+            activation=activation,
+            causal=False,
+            rngs=rngs,
+        )
+        self.head = ImageHead(width, output_shape, rngs=rngs)
+        self.patch = patch
+
+    def __call__(
+        self, inputs: Float[Array, "samples *spatial channels"]
+    ) -> Float[Array, "samples *outputs"]:
+        """Return the outputs of the network."""
+        return self.head(self.trunk(cut(inputs, self.patch)).mean(axis=1))
+
+
+def vit(
+    input_shape: Sequence[int],
+    output_shape: Sequence[int],
+    *,
+    patch: int,
+    width: int,
+    depth: int,
+    heads: int,
+    expansion: int,
+    activation: Callable[[Array], Array],
+) -> Model:
+    """Build a vision transformer of `depth` blocks.
+
+    Args:
+        input_shape: `(height, width, channels)` of an image or `(length, channels)` of a signal.
+        output_shape: shape of the outputs for a sample, of any rank.
+        patch: side of the squares; it divides both sides of the image.
+        width: size of the vector at each position.
+        depth: number of blocks.
+        heads: heads of attention; a divisor of `width`.
+        expansion: hidden units of the perceptron of a block in units of `width`.
+        activation: elementwise function inside the perceptrons.
+
+    Raises:
+        ValueError: `input_shape` has not one or two spatial axes, `patch` does not divide them, or
+            `heads` does not divide `width`.
+    """
+    return from_network(
+        lambda rngs: ViT(
+            input_shape,
+            output_shape,
+            patch=patch,
+            width=width,
+            depth=depth,
+            heads=heads,
+            expansion=expansion,
+            activation=activation,
+            rngs=rngs,
+        )
+    )

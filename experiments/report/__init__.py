@@ -1,0 +1,1 @@
+"""The report of a study: one offline page, and the figures of a paper."""

@@ -1,0 +1,85 @@
+"""The cells of a study: where they are, and what has to be in them."""
+
+import json
+import re
+from collections.abc import Sequence
+from pathlib import Path
+
+import xarray as xr
+
+from experiments import results, summary
+
+NEEDED = {
+    "dimension": {"seed", "flow", "step", "mode"},
+    "variable": {
+        *("loss", "mean_loss", "diverged_at", "effective_sharpness", "flow_loss", "distance"),
+        *("loss_error", "extent", "flow_diverged_at", "improvement"),
+    },
+    "attribute": {"optimizer", "problem"},
+}
+
+
+def find(runs: Sequence[Path]) -> list[Path]:
+    """List every `results.nc` at or below some folders, each once.
+
+    Raises:
+        ValueError: a folder does not exist or has no results.
+    """
+    found = {}
+    for run in runs:
+        if not run.is_dir():
+            raise ValueError(f"{run}: no such folder")
+        below = sorted(run.rglob("results.nc"))
+        if not below:
+            raise ValueError(f"{run}: there is no results.nc at or below it")
+        found |= {path.resolve(): path for path in below if path.resolve() not in found}
+    return list(found.values())
+
+
+def load(path: Path) -> xr.Dataset:
+    """Read one cell.
+
+    Raises:
+        OSError: the file cannot be read, or is no netCDF file.
+        ValueError: it is broken inside, or not the results of a cell.
+    """
+    try:
+        cell = results.load(path)
+    except OSError:
+        raise
+    except Exception as error:  # whatever netCDF4 and xarray meet in a file that is broken inside
+        raise ValueError(f"cannot use {path}: {error}") from error
+    present = {
+        "dimension": set(map(str, cell.dims)),
+        "variable": set(map(str, cell.data_vars)),
+        "attribute": set(map(str, cell.attrs)),
+    }
+    for kind, names in NEEDED.items():
+        if missing := sorted(names - present[kind]):
+            raise ValueError(f"cannot use {path}: it lacks the {kind} {', '.join(missing)}")
+    if "stable" not in cell.flow.values or not cell.sizes["step"] or not cell.sizes["seed"]:
+        raise ValueError(f"cannot use {path}: it has no stable flow, no seed or no step")
+    return cell.assign_attrs(_seconds(path))
+
+
+def _seconds(path: Path) -> dict[str, float]:
+    # Beside the results of a study, so that these are the same bits whenever they are computed.
+    timed = path.with_name("seconds.json")
+    try:
+        return {"seconds": float(json.loads(timed.read_bytes())["seconds"])}
+    except (OSError, ValueError, KeyError, TypeError):
+        return {}  # it is worth no more than a remark on the page
+
+
+def slugs(cells: summary.Cells) -> list[str]:
+    """Name each cell for a file or a link, all names different, whatever the letter case."""
+    names = []
+    for row, cell in zip(summary.rows(cells), cells, strict=True):
+        slug = base = re.sub(r"[^\w.]+", "-", f"{row}-{cell.attrs['optimizer']}").strip("-.")
+        taken = {name.lower() for name in names}
+        repeat = 1
+        while not slug or slug.lower() in taken:
+            repeat += 1
+            slug = f"{base}-{repeat}"
+        names.append(slug)
+    return names

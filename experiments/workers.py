@@ -1,0 +1,46 @@
+"""Processes that work on the cells of a study, and end when the process that began them does."""
+
+import os
+import threading
+import time
+from concurrent.futures import ProcessPoolExecutor
+from multiprocessing import get_context
+
+from experiments import cell as cells
+from experiments import runtime
+from experiments.cell import Cell
+
+PERIOD = 0.2  # seconds between two looks at whether the parent is alive
+
+
+def pool(count: int) -> ProcessPoolExecutor:
+    """Start `count` processes, each with a JAX of its own."""
+    # Forking a process that has used JAX would copy locks in whatever state they are.
+    return ProcessPoolExecutor(count, get_context("spawn"), begin, (os.getpid(),))
+
+
+def begin(parent: int) -> None:
+    """Set a new worker up."""
+
+    def follow_parent() -> None:
+        while os.getppid() == parent:
+            time.sleep(PERIOD)
+        # Killed, so that no orphan works beside the run that continues the study.
+        os._exit(1)
+
+    threading.Thread(target=follow_parent, daemon=True).start()
+    runtime.configure()
+
+
+def run_cell(cell: Cell) -> None:
+    """Run a cell to its end; its results are in its folder."""
+    cells.run(cell)
+
+
+def stop(pool: ProcessPoolExecutor) -> None:
+    """End all workers at once: whatever they are at, what they have written is whole."""
+    processes = list((pool._processes or {}).values())
+    pool.shutdown(wait=False, cancel_futures=True)
+    for process in processes:
+        process.kill()
+        process.join()

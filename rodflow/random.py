@@ -1,0 +1,36 @@
+"""Random trees from one draw.
+
+A draw for each leaf would put as many random number generators into a compiled program, which can
+take longer to compile than the gradient of the network.
+"""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Bool, Float, PRNGKeyArray, PyTree
+
+
+def normal_like(key: PRNGKeyArray, tree: PyTree) -> PyTree[Float[Array, "..."]]:
+    """Standard normal numbers of the shapes and dtypes of `tree`."""
+    dtypes = [leaf.dtype for leaf in jax.tree.leaves(tree)]
+    dtype = jnp.promote_types(jnp.result_type(*dtypes), jnp.float32)
+    drawn = _split(jax.random.normal(key, (_size(tree),), dtype), tree)
+    return jax.tree.map(lambda x, like: x.astype(like.dtype), drawn, tree)
+
+
+def coins_like(key: PRNGKeyArray, tree: PyTree) -> PyTree[Bool[Array, "..."]]:
+    """Fair coins of the shapes of `tree`."""
+    return _split(jax.random.bernoulli(key, shape=(_size(tree),)), tree)
+
+
+def _size(tree: PyTree) -> int:
+    return sum(leaf.size for leaf in jax.tree.leaves(tree))
+
+
+def _split(flat: Array, tree: PyTree) -> PyTree[Array]:
+    leaves, structure = jax.tree.flatten(tree)
+    ends = np.cumsum([leaf.size for leaf in leaves])
+    parts = jnp.split(flat, ends[:-1])
+    return structure.unflatten(
+        [part.reshape(leaf.shape) for part, leaf in zip(parts, leaves, strict=True)]
+    )

@@ -1,0 +1,24 @@
+import jax.numpy as jnp
+import pytest
+
+import rodflow
+from experiments.schemas.functions import FlowName
+
+
+@pytest.fixture
+def iteration():
+    iteration = rodflow.Iteration(lambda p: jnp.sum(p**2), rodflow.OPTIMIZERS["gd"](0.1))
+    iteration.init(jnp.ones(5))
+    return iteration
+
+
+@pytest.mark.parametrize("name", list(FlowName))
+def test_every_name_builds_its_flow(iteration, name):
+    flow = name(1e-2)(iteration)
+    kind = rodflow.StableFlow if name.name in ("stable", "corrected") else rodflow.RodFlow
+    assert isinstance(flow, kind)
+    assert flow.corrected == (name is FlowName.corrected)
+    if name.name.startswith("covariance"):
+        assert flow.closure.rank == int(name.name[-1])
+    if name is FlowName.rod:
+        assert flow.closure.seed == jnp.float32(1e-2)
