@@ -5,10 +5,11 @@ BIN := .venv/bin
 STAMP := .venv/.installed
 ARGS ?=
 
-.PHONY: help run test test-all lint format types bench clean
+.PHONY: help run report test test-all lint format types bench clean
 
 help:
 	@echo 'make run [ARGS="optimizer=gd num_steps=300"]   the main job, into a new folder below runs/'
+	@echo 'make report ARGS=runs/papers_small               a page and figures of what is below a folder'
 	@echo 'make test | test-all        the tests without | with the slow ones'
 	@echo 'make lint | format | types  ruff check, rewrite with ruff, pyright'
 	@echo 'make bench                  print the numbers that the README quotes'
@@ -22,6 +23,9 @@ $(STAMP): pyproject.toml
 
 run: $(STAMP)
 	$(BIN)/python -m experiments.run $(ARGS)
+
+report: $(STAMP)
+	$(BIN)/python -m experiments.report $(ARGS)
 
 test: $(STAMP)
 	$(BIN)/python -m pytest -n 2 $(ARGS)

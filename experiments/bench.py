@@ -186,40 +186,34 @@ def sweep(problem: Problem, console: Console, lanes: int = 16) -> None:
 
 
 def memory(_: Problem, console: Console) -> None:
-    """What XLA allots to a tracked run: Adam with the default flows on each architecture."""
-    table = Table(title="bytes of a tracked run (Adam, stable and rod flow)")
-    headings = (
-        "problem",
-        "params and state",
-        "doubled gradient",
-        "tracked",
-        "allowed",
-        "part of it",
-    )
-    for heading in headings:
-        table.add_column(heading, justify="left" if heading == "problem" else "right")
+    """What XLA allots to a tracked run beyond one doubled gradient, in parameters and state."""
+    table = Table(title="memory of a tracked run: Adam on each architecture")
+    table.add_column("problem")
+    for heading in ("params and state", "doubled gradient", "rod", "stable and rod"):
+        table.add_column(heading, justify="right")
     grid = config.load(["study=papers"]).grid
     assert grid is not None
     for name in grid.problems:
         chosen = config.load(grid.definitions[name])
-        problem = problems.configured(chosen)
+        problem = problems.raveled(problems.configured(chosen))
         tx = optimizers.configured(chosen.optimizer)
         params = problem.init(jax.random.key(0))
-        tracker = rodflow.Tracker(problem.loss, tx)
-        state = jax.eval_shape(tracker.init, params)
-        held = sum(x.size * x.dtype.itemsize for x in jax.tree.leaves(state.run.state))
-        pair = jax.tree.map(lambda x: jnp.stack([x, x]), params)
-        gradient = allotted(jax.vmap(jax.grad(problem.loss)), pair)
-        tracked = allotted(partial(tracker.run, num_records=1), state)
-        allowed = 12 * held + gradient
-        row = (f"{x / 1e3:.0f} kB" for x in (held, gradient, tracked, allowed))
-        table.add_row(name, *row, f"{tracked / allowed:.2f}")
+        gradient = allotted(jax.vmap(jax.grad(problem.loss)), jnp.stack([params, params]))
+        held, beyond = 0, []
+        for flows in ({"rod": rodflow.RodFlow}, None):
+            tracker = rodflow.Tracker(problem.loss, tx, flows)
+            state = jax.eval_shape(tracker.init, params)
+            held = sum(x.size * x.dtype.itemsize for x in jax.tree.leaves(state.run.state))
+            tracked = allotted(partial(tracker.run, num_records=1), state)
+            beyond.append(f"gradient + {(tracked - gradient) / held:.1f} x")
+        table.add_row(name, f"{held / 1e3:.0f} kB", f"{gradient / 1e3:.0f} kB", *beyond)
     console.print(table)
 
 
 def allotted(function: Callable, *arguments: PyTree) -> int:
     """The bytes of a compiled function: its arguments, results and temporary arrays."""
     analysis = jax.jit(function, donate_argnums=0).lower(*arguments).compile().memory_analysis()
+    assert analysis is not None  # some backends do not tell
     held = analysis.argument_size_in_bytes + analysis.output_size_in_bytes
     return held - analysis.alias_size_in_bytes + analysis.temp_size_in_bytes
 

@@ -39,8 +39,6 @@ def run_cell(cell: Cell) -> None:
 
 def stop(pool: ProcessPoolExecutor) -> None:
     """End all workers at once: whatever they are at, what they have written is whole."""
-    processes = list((pool._processes or {}).values())
-    pool.shutdown(wait=False, cancel_futures=True)
-    for process in processes:
+    for process in list((pool._processes or {}).values()):
         process.kill()
-        process.join()
+    pool.shutdown(cancel_futures=True)

@@ -27,10 +27,27 @@ def main(arguments: Sequence[str] | None = None) -> None:
         "--output", metavar="FILE", type=Path, help="the page; report.html in the first RUN if none"
     )
     parser.add_argument("--no-figures", action="store_true", help="leave out the PNGs and PDFs")
+    parser.add_argument(
+        "--markdown", action="store_true", help="print the table of each flow, and write nothing"
+    )
     chosen = parser.parse_args(arguments)
     with reported_in_one_line():
+        if chosen.markdown:
+            print_markdown(chosen.runs)
+            return
         output = chosen.output or chosen.runs[0] / "report.html"
         write(chosen.runs, output, with_figures=not chosen.no_figures)
+
+
+def print_markdown(runs: Sequence[Path]) -> None:
+    """Print the summary table of each flow, as a README has it."""
+    from experiments import summary
+    from experiments.report import cells
+
+    loaded = [cells.load(path) for path in cells.find(runs)]
+    for flow in summary.flows(loaded):
+        print(f"**{flow}.** {summary.overall(loaded, flow)}\n")
+        print(summary.markdown(loaded, flow))
 
 
 def write(runs: Sequence[Path], output: Path, with_figures: bool = True) -> None:

@@ -248,3 +248,11 @@ def test_a_browser_draws_the_panels(study, tmp_path):
     hidden = [(a["data-flow"], "hidden" in a) for _, a in shown.attributes if "data-flow" in a]
     assert hidden == [("rod", True), ("covariance_4", False)]
     assert "25.0" in shown.text("td")
+
+
+def test_the_tables_of_a_readme_are_printed(cell, tmp_path, capsys):
+    results.save(cell, tmp_path / "results.nc")
+    report.main([str(tmp_path), "--markdown"])
+    out = capsys.readouterr().out
+    assert "| --- |" in out and "cells reached the edge" in out
+    assert [path.name for path in tmp_path.iterdir()] == ["results.nc"]
