@@ -1,6 +1,7 @@
 """Processes that work on the cells of a study, and end when the process that began them does."""
 
 import os
+import signal
 import threading
 import time
 from concurrent.futures import ProcessPoolExecutor
@@ -28,6 +29,8 @@ def begin(parent: int) -> None:
         # Killed, so that no orphan works beside the run that continues the study.
         os._exit(1)
 
+    # Ctrl-C reaches every process of a terminal; the parent is the one to act on it.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
     threading.Thread(target=follow_parent, daemon=True).start()
     runtime.configure()
 

@@ -4,6 +4,7 @@ import random
 import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -74,7 +75,7 @@ def test_two_runs_do_not_share_a_folder(tmp_path):
         pass
 
 
-def study_process(folder, cache):
+def study_process(folder, cache, **options):
     return subprocess.Popen(
         [sys.executable, "-m", "experiments.run", "study=tiny", f"hydra.run.dir={folder}"],
         cwd=ROOT,
@@ -82,6 +83,7 @@ def study_process(folder, cache):
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
+        **options,
     )
 
 
@@ -120,3 +122,13 @@ def test_twenty_kills_change_no_bit(tmp_path):
         xr.testing.assert_identical(cell, expected[name])
     left = {path.name for path in (tmp_path / "killed").rglob("*") if path.is_file()}
     assert left == {".lock", "config.yaml", "results.nc", "seconds.json"}
+
+
+def test_ctrl_c_ends_a_study_in_one_line(tmp_path):
+    process = study_process(tmp_path / "run", tmp_path / "cache", start_new_session=True)
+    deadline = time.monotonic() + 120
+    while not list((tmp_path / "run").rglob("segment-*.nc")) and time.monotonic() < deadline:
+        time.sleep(0.1)
+    os.killpg(process.pid, signal.SIGINT)  # as a terminal does, to all of its processes
+    _, err = process.communicate(timeout=60)
+    assert (process.returncode, err) == (130, "interrupted\n")
