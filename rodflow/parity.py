@@ -27,7 +27,8 @@ from jax.extend.core import ClosedJaxpr, jaxpr_as_fun
 from jaxtyping import Array, PyTree
 
 # What was found, for as long as the transformations live: the same one is often asked again.
-_KNOWN: weakref.WeakKeyDictionary[Any, dict[Any, PyTree[Parity]]] = weakref.WeakKeyDictionary()
+# Two of them may share an update and differ in their memory, so both functions are the key.
+_KNOWN: weakref.WeakKeyDictionary[Any, Any] = weakref.WeakKeyDictionary()
 
 _SIGNS = (1, -1)
 _STEPS = 3
@@ -60,7 +61,7 @@ def probe_parity(tx: optax.GradientTransformation, params: PyTree[Array]) -> PyT
     that wraps around).
     """
     try:
-        known = _KNOWN.setdefault(tx.update, {})
+        known = _KNOWN.setdefault(tx.update, weakref.WeakKeyDictionary()).setdefault(tx.init, {})
     except TypeError:  # a callable that cannot be referred to weakly, or hashed
         known = {}
     leaves, structure = jax.tree.flatten(params)

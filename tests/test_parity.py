@@ -123,3 +123,14 @@ def test_clocks_are_floats_and_floats_stay_as_they_are():
     assert as_clock(jnp.array(True)) == 1.0
     half = jnp.ones(2, jnp.bfloat16)
     assert as_clock(half) is half
+
+
+def test_transformations_that_share_an_update_are_told_apart():
+    def update(updates, state, params=None):
+        return updates, jax.tree.map(lambda m: m + 1, state)
+
+    counting = optax.GradientTransformation(lambda p: jnp.zeros((), jnp.int32), update)
+    double = optax.GradientTransformation(lambda p: (jnp.zeros(()), jnp.zeros(())), update)
+    assert found(counting) == [Parity.CLOCK]
+    assert found(double) == [Parity.AUXILIARY] * 2
+    assert found(counting) == [Parity.CLOCK]
