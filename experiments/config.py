@@ -56,7 +56,7 @@ class RunConfig:
     num_steps: int = MISSING
     every: int = MISSING
     twins: int = MISSING
-    kappa: float = MISSING
+    kappa: float | None = MISSING
     grid: GridConfig | None = None
 
     def __post_init__(self):
@@ -73,7 +73,8 @@ class RunConfig:
         multiple = self.num_steps % self.every == 0
         check("num_steps", self.num_steps, multiple, f"a multiple of every={self.every}")
         check("twins", self.twins, self.twins >= 0, "at least 0")
-        check("kappa", self.kappa, self.kappa >= 0, "at least 0")
+        if self.kappa is not None:
+            check("kappa", self.kappa, self.kappa >= 0, "at least 0")
 
 
 def register() -> None:

@@ -3,33 +3,51 @@
 from collections.abc import Callable
 from functools import partial
 
-import jax.numpy as jnp
-
 import rodflow
 
 Builder = Callable[[rodflow.Iteration], rodflow.AbstractFlow]
 
 
-def stable(kappa: float) -> Builder:
+def stable(kappa: float | None) -> Builder:
     """The usual small-step model, the baseline of every comparison."""
     return rodflow.StableFlow
 
 
-def corrected(kappa: float) -> Builder:
+def corrected(kappa: float | None) -> Builder:
     """The stable flow with its backward error (BEA) correction."""
     return partial(rodflow.StableFlow, corrected=True)
 
 
-def rod(kappa: float) -> Builder:
+def rod(kappa: float | None) -> Builder:
     """The rod flow with the signed rod."""
-    return partial(rodflow.RodFlow, closure=rodflow.SignedRod(seed=jnp.asarray(kappa)))
+    return partial(rodflow.RodFlow, closure=rodflow.SignedRod(seed=kappa))
 
 
-def covariance_1(kappa: float) -> Builder:
+def rod_at_rest(kappa: float | None) -> Builder:
+    """The signed rod without the oscillation that is there at the start."""
+    return partial(rodflow.RodFlow, closure=rodflow.SignedRod(seed=kappa, lookahead=0))
+
+
+def covariance_1(kappa: float | None) -> Builder:
     """The published rod flow; its floor is not the signed rod's seed and stays at its default."""
     return partial(rodflow.RodFlow, closure=rodflow.CovarianceRod(rank=1))
 
 
-def covariance_4(kappa: float) -> Builder:
+def covariance_4(kappa: float | None) -> Builder:
     """The published rod flow, of rank 4."""
     return partial(rodflow.RodFlow, closure=rodflow.CovarianceRod(rank=4))
+
+
+def central(kappa: float | None) -> Builder:
+    """The central flow."""
+    return rodflow.CentralFlow
+
+
+def edge(kappa: float | None) -> Builder:
+    """Edge Flow."""
+    return rodflow.EdgeFlow
+
+
+def free_energy(kappa: float | None) -> Builder:
+    """The free-energy flow, of rank 4."""
+    return partial(rodflow.FreeEnergyFlow, seed=kappa)

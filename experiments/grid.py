@@ -35,7 +35,8 @@ def composed(config: RunConfig) -> Iterator[tuple[str, str, RunConfig]]:
     grid = config.grid
     assert grid is not None
     shared = [f"{key}={getattr(config, key)}" for key in ("warmup", "num_steps", "every", "twins")]
-    shared += [f"kappa={config.kappa}", f"loss={config.loss.name}"]
+    kappa = "null" if config.kappa is None else config.kappa
+    shared += [f"kappa={kappa}", f"loss={config.loss.name}"]
     for problem in grid.problems:
         for optimizer in grid.optimizers:
             chosen = [*grid.definitions[problem], f"optimizer={optimizer}"]

@@ -7,8 +7,11 @@ from rodflow.curvature import critical_sharpness as critical_sharpness
 from rodflow.curvature import effective_sharpness as effective_sharpness
 from rodflow.curvature import nyquist_response as nyquist_response
 from rodflow.curvature import sharpness as sharpness
+from rodflow.flows.central import CentralFlow as CentralFlow
 from rodflow.flows.covariance import CovarianceRod as CovarianceRod
+from rodflow.flows.edge import EdgeFlow as EdgeFlow
 from rodflow.flows.flow import AbstractFlow as AbstractFlow
+from rodflow.flows.free_energy import FreeEnergyFlow as FreeEnergyFlow
 from rodflow.flows.rod import AbstractClosure as AbstractClosure
 from rodflow.flows.rod import RodFlow as RodFlow
 from rodflow.flows.rod import SignedRod as SignedRod
@@ -16,6 +19,7 @@ from rodflow.flows.stable import StableFlow as StableFlow
 from rodflow.iteration import Iteration as Iteration
 from rodflow.iteration import PhaseState as PhaseState
 from rodflow.parity import Parity as Parity
+from rodflow.solvers import Held as Held
 from rodflow.solvers import Integrator as Integrator
 from rodflow.solvers import LookbackEuler as LookbackEuler
 from rodflow.tracking import FlowTracking as FlowTracking

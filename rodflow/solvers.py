@@ -59,6 +59,45 @@ class LookbackEuler(diffrax.AbstractSolver):
         return terms.vf(t0, y0, args)
 
 
+class Held(diffrax.AbstractSolver):
+    """Another solver's steps, with the costly part of the field held at the start of each.
+
+    `hold(y)` computes what is costly at y and returns the field that remains, a function of the
+    state; it must be the one of the flow whose term is solved. Each step of the solver calls `hold`
+    once and takes `substeps` steps of `solver` with what it returned.
+    """
+
+    hold: Callable[[PyTree], Callable[[PyTree], PyTree]]
+    solver: diffrax.AbstractSolver = LookbackEuler()
+    substeps: int = 2
+
+    term_structure: ClassVar = diffrax.ODETerm
+    interpolation_cls: ClassVar[Callable[..., diffrax.LocalLinearInterpolation]] = (
+        diffrax.LocalLinearInterpolation
+    )
+
+    def order(self, terms):
+        return 1
+
+    def init(self, terms, t0, t1, y0, args):
+        return None
+
+    def step(self, terms, t0, t1, y0, args, solver_state, made_jump):
+        del solver_state, made_jump
+        field = self.hold(y0)
+        held = diffrax.ODETerm(lambda t, y, args: field(y))
+        h = (t1 - t0) / self.substeps
+        y1 = y0
+        for n in range(self.substeps):
+            start = t0 + n * h
+            state = self.solver.init(held, start, start + h, y1, args)
+            y1 = self.solver.step(held, start, start + h, y1, args, state, False)[0]
+        return y1, None, dict(y0=y0, y1=y1), None, RESULTS.successful
+
+    def func(self, terms, t0, y0, args):
+        return terms.vf(t0, y0, args)
+
+
 class Integrator(NamedTuple):
     """How a flow is solved: what `diffrax.diffeqsolve` takes besides the term.
 

@@ -32,23 +32,29 @@ from rodflow.discrete import (
     one_rounding_unit_away,
     runaway_limit,
 )
-from rodflow.flows.flow import AbstractFlow
+from rodflow.flows.flow import AbstractFlow, Work, work_per_step
 from rodflow.flows.rod import RodFlow
 from rodflow.flows.stable import StableFlow
 from rodflow.iteration import Iteration, PhaseState
-from rodflow.solvers import Integrator, evaluations_per_step
+from rodflow.solvers import Integrator
 
 FlowBuilder = Callable[[Iteration], AbstractFlow]
 
 
 class FlowTracking(NamedTuple):
-    """One flow against the iterates, at the recorded steps."""
+    """One flow against the iterates, at the recorded steps.
+
+    `gradients`, `hessians` and `thirds` count evaluations per optimizer step: of gradients, of
+    Hessian-vector products and of third derivatives along two vectors.
+    """
 
     distance: Float[Array, "*lanes records"]
     loss: Float[Array, "*lanes records"]
     loss_error: Float[Array, "*lanes records"]
     extent: Float[Array, "*lanes records"]
     gradients: Float[Array, "*lanes records"]
+    hessians: Float[Array, "*lanes records"]
+    thirds: Float[Array, "*lanes records"]
     ensemble_distance: Float[Array, "*lanes records"] | None
     ensemble_loss_error: Float[Array, "*lanes records"] | None
     diverged_at: Int[Array, "*lanes records"]
@@ -63,8 +69,7 @@ class Tracking(NamedTuple):
     - `floor`: mean distance of the twins' midpoints from the run's; None without twins.
     - `observed`: what `observe` returned; None without it.
     - `diverged_at`: the step at which the run diverged, -1 up to then. Numbers are NaN after it.
-    - `flows`: by name; `gradients` counts gradient evaluations per optimizer step, and the
-        `ensemble_` fields compare with the mean of the run and its twins.
+    - `flows`: by name; the `ensemble_` fields compare with the mean of the run and its twins.
     """
 
     steps: Int[Array, "*lanes records"]
@@ -207,7 +212,7 @@ class Tracker(eqx.Module):
             average = jax.tree.map(lambda a: jnp.mean(a, axis=0), everyone)
         flows, records = {}, {}
         for name, flow in self.flows.items():
-            flows[name], gradients = self._solve(name, state.flows[name], state.step)
+            flows[name], work = self._solve(name, state.flows[name], state.step)
             y, _, diverged_at = flows[name]
             center, loss = flow.center(y), flow.predicted_loss(y)
 
@@ -219,7 +224,9 @@ class Tracker(eqx.Module):
                 loss=known(loss),
                 loss_error=known(_relative(loss, seen.mean_loss)),
                 extent=known(flow.extent(y)),
-                gradients=gradients,
+                gradients=work.gradients,
+                hessians=work.hessians,
+                thirds=work.thirds,
                 ensemble_distance=None
                 if twins is None
                 else known(_distance(center, average.midpoint)),
@@ -240,10 +247,8 @@ class Tracker(eqx.Module):
         )
         return TrackerState(step, state.start, run, twins, flows), tracking
 
-    def _solve(
-        self, name: str, run: _FlowRun, step: Int[Array, ""]
-    ) -> tuple[_FlowRun, Float[Array, ""]]:
-        """The flow `every` steps on, and the gradient evaluations this took per step."""
+    def _solve(self, name: str, run: _FlowRun, step: Int[Array, ""]) -> tuple[_FlowRun, Work]:
+        """The flow `every` steps on, and what this took per optimizer step."""
         flow, integrator = self.flows[name], self.integrators[name]
 
         def runs_away(t: Array, y: Any, args: PyTree, **kwargs: Any) -> Array:
@@ -269,9 +274,9 @@ class Tracker(eqx.Module):
         failed = (run.diverged_at < 0) & (solution.result != diffrax.RESULTS.successful)
         # A state that is not a number triggers the event at once, so that no step is taken again.
         y = jax.tree.map(lambda leaf: jnp.where(failed, jnp.nan, leaf[-1]), solution.ys)
-        evaluations = solution.stats["num_steps"] * evaluations_per_step(integrator.solver)
-        gradients = evaluations * flow.gradients * (2 if flow.corrected else 1) / self.every
-        return run._replace(y=y, diverged_at=jnp.where(failed, ended, run.diverged_at)), gradients
+        steps = solution.stats["num_steps"] / self.every
+        work = jax.tree.map(lambda x: steps * x, work_per_step(flow, integrator.solver, y))
+        return run._replace(y=y, diverged_at=jnp.where(failed, ended, run.diverged_at)), work
 
 
 def track(

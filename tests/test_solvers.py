@@ -4,7 +4,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from rodflow import LookbackEuler
+from rodflow import Held, LookbackEuler
 from rodflow.solvers import evaluations_per_step
 
 pytestmark = pytest.mark.usefixtures("x64")
@@ -190,3 +190,19 @@ def test_evaluations_per_step_are_those_of_a_run(solver):
         counts.append(len(calls))
     # Diffrax may evaluate the field once more at the start of a run.
     assert counts[1] - counts[0] == 20 * evaluations_per_step(solver)
+
+
+def test_held_takes_the_steps_of_its_solver_with_the_field_that_was_held():
+    """dy/dt = a y with a held at the start of each step: y[n+1] = (1 + h a(y[n]))^substeps y[n]."""
+    calls = []
+
+    def hold(y):
+        calls.append(None)
+        return lambda now: -(y**2) * now
+
+    solver = Held(hold, diffrax.Euler(), substeps=3)
+    term = diffrax.ODETerm(lambda t, y, args: -(y**3))
+    y = jnp.array(0.7)
+    found = solver.step(term, 0.0, 1.5, y, None, None, False)[0]
+    np.testing.assert_allclose(found, (1 - 0.5 * 0.49) ** 3 * 0.7, rtol=1e-6)
+    assert len(calls) == 1

@@ -313,7 +313,7 @@ def test_every_step_may_be_recorded(params, network_loss):
 
 def tracking_of(distances):
     values = {name: np.array(distance) for name, distance in distances.items()}
-    flows = {name: FlowTracking(value, *[None] * 7) for name, value in values.items()}
+    flows = {name: FlowTracking(value, *[None] * 9) for name, value in values.items()}
     return Tracking(*[None] * 7, flows=flows)
 
 

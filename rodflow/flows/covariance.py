@@ -35,6 +35,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, PyTree
 
+from rodflow.flows import rows
 from rodflow.flows.rod import AbstractClosure, even_and_odd, present
 from rodflow.iteration import Iteration, PhaseState
 from rodflow.random import normal_like
@@ -72,43 +73,43 @@ class CovarianceRod(AbstractClosure):
         metric = _metric(iteration, state, offset)
         step = eqx.filter(iteration.increment(state), present(offset))
         half = jax.tree.map(lambda g: g[None] / 2, step)
-        length = jnp.sqrt(_gram(half, half, metric)[0, 0])
+        length = jnp.sqrt(rows.gram(half, half, metric)[0, 0])
         like = jax.tree.map(lambda x: jnp.stack([x] * self.rank), offset)
         basis = jax.tree.map(
             lambda x, h: x.at[0].set(jnp.where(length > 0, h[0] / length, x[0])),
             normal_like(jax.random.key(0), like),
             half,
         )
-        basis = _combine(_inverse_root(_gram(basis, basis, metric)), basis)
-        first = _gram(half, basis, metric)
+        basis = rows.orthonormal(basis, metric)
+        first = rows.gram(half, basis, metric)
         return CovarianceRodState(state, basis, first.T @ first)
 
     def increment(self, iteration: Iteration, y: CovarianceRodState) -> CovarianceRodState:
         metric = _metric(iteration, y.zbar, jax.tree.map(lambda x: x[0], y.basis))
         even, odd = even_and_odd(iteration.increment, y.zbar, self.offsets(y))
-        a = _one(eqx.filter(even, present(y.basis)))
+        a = rows.one(eqx.filter(even, present(y.basis)))
         sources = jax.tree.map(lambda a, b: jnp.concatenate([a, b / self.rank**0.5]), a, odd)
-        gram = _gram(y.basis, y.basis, metric)
-        overlap = _gram(sources, y.basis, metric)
+        gram = rows.gram(y.basis, y.basis, metric)
+        overlap = rows.gram(sources, y.basis, metric)
         coordinates = jnp.linalg.solve(gram, overlap.T).T
-        floor = self.seed**2 * _gram(a, a, metric)[0, 0]
+        floor = self.seed**2 * rows.gram(a, a, metric)[0, 0]
         identity = jnp.eye(self.rank)
         covariance = coordinates.T @ coordinates / 2 - 2 * y.covariance + 2 * floor * identity
         # (I - Pi) M W Y: what the sources have outside the span of Y, weighted by their overlap.
-        outside = jax.tree.map(jnp.subtract, sources, _combine(coordinates, y.basis))
+        outside = jax.tree.map(jnp.subtract, sources, rows.combine(coordinates, y.basis))
         least = floor + self.seed**2 * jnp.trace(y.covariance)
-        turn = _inverse(y.covariance, least) @ overlap.T / 2
-        normal = _combine(turn, outside)
-        limit = _inverse_root(identity + _gram(normal, normal, metric), least=1.0)
-        basis = _combine(limit, normal)
+        turn = rows.inverse(y.covariance, least) @ overlap.T / 2
+        normal = rows.combine(turn, outside)
+        limit = rows.inverse_root(identity + rows.gram(normal, normal, metric), least=1.0)
+        basis = rows.combine(limit, normal)
         # Numerical drift of Y'WY from the identity is drawn back, at constant Sigma.
-        gauge = _inverse_root(gram) - identity
-        basis = jax.tree.map(jnp.add, basis, _combine(gauge, y.basis))
+        gauge = rows.inverse_root(gram) - identity
+        basis = jax.tree.map(jnp.add, basis, rows.combine(gauge, y.basis))
         covariance = covariance - gauge @ y.covariance - y.covariance @ gauge
         return CovarianceRodState(even, basis, covariance)
 
     def offsets(self, y: CovarianceRodState) -> PhaseState:
-        return _combine(self.rank**0.5 * _root(y.covariance), y.basis)
+        return rows.combine(self.rank**0.5 * rows.root(y.covariance), y.basis)
 
     def center(self, y: CovarianceRodState) -> PhaseState:
         return y.zbar
@@ -134,35 +135,3 @@ def _metric(iteration: Iteration, state: PhaseState, like: PhaseState) -> PhaseS
     (scale,) = pull(jax.tree.map(jnp.ones_like, state.params))
     ones = jax.tree.map(jnp.ones_like, state.params)
     return PhaseState(ones, jax.tree.map(jnp.square, scale))
-
-
-def _one(tree: PyTree) -> PyTree:
-    return jax.tree.map(lambda x: x[None], tree)
-
-
-def _gram(a: PyTree, b: PyTree, metric: PyTree) -> Float[Array, "i j"]:
-    """Inner products of the rows of `a` and `b` in `metric`."""
-    products = jax.tree.map(lambda x, y, w: jnp.einsum("i...,j...,...->ij", x, y, w), a, b, metric)
-    return jax.tree.reduce(jnp.add, products)
-
-
-def _combine(matrix: Float[Array, "i j"], rows: PyTree) -> PyTree:
-    return jax.tree.map(lambda x: jnp.tensordot(matrix, x, 1).astype(x.dtype), rows)
-
-
-def _root(matrix: Float[Array, "r r"]) -> Float[Array, "r r"]:
-    """The symmetric square root of the positive part."""
-    values, vectors = jnp.linalg.eigh(matrix)
-    return (vectors * jnp.sqrt(jnp.maximum(values, 0))) @ vectors.T
-
-
-def _inverse(matrix: Float[Array, "r r"], floor: Float[Array, ""]) -> Float[Array, "r r"]:
-    """The inverse of the positive part plus `floor`."""
-    values, vectors = jnp.linalg.eigh(matrix)
-    return (vectors / (jnp.maximum(values, 0) + floor)) @ vectors.T
-
-
-def _inverse_root(matrix: Float[Array, "r r"], least: float = 0.0) -> Float[Array, "r r"]:
-    """The symmetric inverse square root; `least` bounds eigenvalues below, against rounding."""
-    values, vectors = jnp.linalg.eigh(matrix)
-    return (vectors / jnp.sqrt(jnp.maximum(values, least))) @ vectors.T

@@ -9,15 +9,24 @@ predicts the iterates to average. It never asks which optimizer it has.
 from __future__ import annotations
 
 import abc
-from typing import Any
+from typing import Any, NamedTuple
 
 import diffrax
 import equinox as eqx
 import jax
+import jax.numpy as jnp
 from jaxtyping import Array, Float, PyTree
 
 from rodflow.iteration import Iteration, PhaseState
-from rodflow.solvers import Integrator
+from rodflow.solvers import Held, Integrator, evaluations_per_step
+
+
+class Work(NamedTuple):
+    """Evaluations of gradients, Hessian-vector products and third derivatives in two directions."""
+
+    gradients: Array
+    hessians: Array
+    thirds: Array
 
 
 class AbstractFlow(eqx.Module):
@@ -53,7 +62,12 @@ class AbstractFlow(eqx.Module):
     @property
     @abc.abstractmethod
     def gradients(self) -> int:
-        """Gradient evaluations in one evaluation of `increment`."""
+        """Gradient evaluations in one evaluation of `increment`, besides those of `holding`."""
+
+    def holding(self, y: PyTree[Array]) -> Work:
+        """The part of the work of `increment` that an integrator may hold (`rodflow.Held`)."""
+        del y
+        return Work(*jnp.zeros(3))
 
     @property
     @abc.abstractmethod
@@ -70,3 +84,13 @@ class AbstractFlow(eqx.Module):
     def term(self) -> diffrax.ODETerm:
         """The flow as a Diffrax ODE term, for any solver and controller."""
         return diffrax.ODETerm(self.vector_field)
+
+
+def work_per_step(flow: AbstractFlow, solver: diffrax.AbstractSolver, y: PyTree[Array]) -> Work:
+    """What one step of `solver` costs at `y`, the first step not counted."""
+    if isinstance(solver, Held):
+        holds, fields = 1, solver.substeps * evaluations_per_step(solver.solver)
+    else:
+        holds = fields = evaluations_per_step(solver) * (2 if flow.corrected else 1)
+    held = jax.tree.map(lambda x: holds * x, flow.holding(y))
+    return held._replace(gradients=held.gradients + fields * flow.gradients)

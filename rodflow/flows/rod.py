@@ -12,15 +12,23 @@ the field
     V(c, x) = ( A,  -2 x - B + kappa A )
 
 with two gradients, no eigenvector and no metric, for any map whatsoever (MATH.md section 4). x
-lives on the leaves of phase space that oscillate; second moments and clocks have none. The seed
-kappa stands for rounding errors and drift, from which the oscillation of a real run starts anew: x
-= 0 is invariant without it.
+lives on the leaves of phase space that oscillate; second moments and clocks have none.
+
+x = 0 is invariant without the seed kappa, which stands for the rounding errors from which the
+oscillation of a real run starts anew. It is in units of rounding, because a run in double precision
+leaves the edge later than one in single precision. And a run that oscillates already is split at
+the start: the alternating part of its next iterates is x, the fourth difference
+
+    x = (z[0] - 4 z[1] + 6 z[2] - 4 z[3] + z[4]) / 16,        c = z[0] - x
+
+for four steps ahead, which a smooth motion leaves at its fourth derivative.
 """
 
 from __future__ import annotations
 
 import abc
 from collections.abc import Callable
+from math import comb
 from typing import Any, NamedTuple
 
 import equinox as eqx
@@ -33,6 +41,11 @@ from rodflow.flows.flow import AbstractFlow
 from rodflow.iteration import Iteration, PhaseState
 from rodflow.parity import Parity
 from rodflow.solvers import Integrator, LookbackEuler
+
+
+def optional_array(value: Any) -> Array | None:
+    """An array, or None as it is."""
+    return None if value is None else jnp.asarray(value)
 
 
 class AbstractClosure(eqx.Module):
@@ -68,22 +81,42 @@ class SignedRodState(NamedTuple):
 
 
 class SignedRod(AbstractClosure):
-    """z[t] = c[t] + (-1)^t x[t], with x seeded by `seed` (kappa) times the drift.
+    """z[t] = c[t] + (-1)^t x[t], with x seeded by kappa times the drift.
 
-    Source: MATH.md section 4.
+    Arguments:
+
+    - `seed`: kappa; None for 2^13 rounding units of the parameters, 1e-3 in single precision.
+    - `lookahead`: the number of steps, of one gradient each, from whose iterates the oscillation at
+        the start is taken. 0 starts from x = 0.
+
+    **Raises** `ValueError` for a negative number of steps. Source: MATH.md section 4.
     """
 
-    seed: Float[Array, ""] = eqx.field(converter=jnp.asarray, default=1e-3)
+    seed: Float[Array, ""] | None = eqx.field(converter=optional_array, default=None)
+    lookahead: int = 4
+
+    def __check_init__(self) -> None:
+        if self.lookahead < 0:
+            raise ValueError(f"`lookahead` is {self.lookahead}; it must be at least 0.")
 
     def init(self, iteration: Iteration, state: PhaseState, offset: PhaseState) -> SignedRodState:
-        return SignedRodState(state, offset)
+        if self.lookahead == 0:
+            return SignedRodState(state, offset)
+        x, ahead = offset, state
+        for n in range(self.lookahead + 1):
+            weight = (-1) ** n * comb(self.lookahead, n) / 2**self.lookahead
+            x = jax.tree.map(lambda x, z, weight=weight: x + weight * z, x, _like(ahead, x))
+            ahead = iteration.step(ahead) if n < self.lookahead else ahead
+        c = jax.tree.map(jnp.subtract, _like(state, x), x)
+        return SignedRodState(eqx.combine(c, state), x)
 
     def increment(self, iteration: Iteration, y: SignedRodState) -> SignedRodState:
         even, odd = even_and_odd(iteration.increment, y.c, self.offsets(y))
+        seed = rounding_seed(y.c.params) if self.seed is None else self.seed
         x = jax.tree.map(
-            lambda x, a, b: -2 * x - b[0] + self.seed.astype(x.dtype) * a,
+            lambda x, a, b: -2 * x - b[0] + jnp.asarray(seed, x.dtype) * a,
             y.x,
-            eqx.filter(even, present(y.x)),
+            _like(even, y.x),
             odd,
         )
         return SignedRodState(even, x)
@@ -152,6 +185,16 @@ def present(tree: PyTree) -> PyTree[bool]:
     return jax.tree.map(lambda x: x is not None, tree, is_leaf=lambda x: x is None)
 
 
+def rounding_seed(params: PyTree) -> float:
+    """2^13 rounding units of the coarsest dtype of `params`, and at most 1: the drift itself."""
+    return min(2.0**13 * max(float(jnp.finfo(x.dtype).eps) for x in jax.tree.leaves(params)), 1.0)
+
+
+def _like(tree: PhaseState, offset: PhaseState) -> PhaseState:
+    """The leaves of `tree` where `offset` has any."""
+    return eqx.filter(tree, present(offset))
+
+
 def _spread(center: PhaseState, offsets: PhaseState) -> tuple[PhaseState, PhaseState]:
     """The oscillating leaves at center +- offsets, stacked, and the remaining leaves."""
     moving, still = eqx.partition(center, present(offsets))
@@ -175,4 +218,4 @@ def even_and_odd(
         plus, minus = jnp.split(g, 2)
         return (plus - minus) / 2
 
-    return even, jax.tree.map(odd_part, eqx.filter(values, present(offsets)))
+    return even, jax.tree.map(odd_part, _like(values, offsets))

@@ -15,10 +15,19 @@ def iteration():
 @pytest.mark.parametrize("name", list(FlowName))
 def test_every_name_builds_its_flow(iteration, name):
     flow = name(1e-2)(iteration)
-    kind = rodflow.StableFlow if name.name in ("stable", "corrected") else rodflow.RodFlow
-    assert isinstance(flow, kind)
+    others = {
+        FlowName.stable: rodflow.StableFlow,
+        FlowName.corrected: rodflow.StableFlow,
+        FlowName.central: rodflow.CentralFlow,
+        FlowName.edge: rodflow.EdgeFlow,
+        FlowName.free_energy: rodflow.FreeEnergyFlow,
+    }
+    assert isinstance(flow, others.get(name, rodflow.RodFlow))
     assert flow.corrected == (name is FlowName.corrected)
     if name.name.startswith("covariance"):
         assert flow.closure.rank == int(name.name[-1])
     if name is FlowName.rod:
         assert flow.closure.seed == jnp.float32(1e-2)
+        assert name(None)(iteration).closure.seed is None
+    if name.name.startswith("rod"):
+        assert (flow.closure.lookahead == 0) == (name is FlowName.rod_at_rest)

@@ -112,16 +112,50 @@ def test_second_moments_are_averaged_over_the_ends(network, params):
 
 @pytest.mark.parametrize("chain", ["nesterov", "adam"], indirect=True)
 def test_a_rod_without_extent_or_seed_follows_the_run(network, params, optax_run):
-    flow = RodFlow(network, SignedRod(seed=0.0))
+    flow = RodFlow(network, SignedRod(seed=0.0, lookahead=0))
     ys = unit_steps(flow, flow.init(network.init(params)))
     weights, _ = optax_run(network.loss, network.tx, params, STEPS)
     assert_trees_all_close(ys.c.params, weights, rtol=1e-11, atol=1e-13)
     assert optax.tree.norm(ys.x) < 1e-12  # the gradients at both ends may be rounded apart
 
 
+@pytest.mark.parametrize("chain", ["heavy_ball", "nesterov"], indirect=True)
+def test_the_end_of_the_rod_that_starts_at_an_iterate_follows_the_run(network, params, optax_run):
+    flow = RodFlow(network, SignedRod(seed=0.0, lookahead=1))
+    y = flow.init(network.init(params))
+    assert optax.tree.norm(y.x) > 1e-3
+    assert_trees_all_close(add(y.c, y.x).params, params, rtol=1e-14)
+    end, _ = ends(unit_steps(flow, y))
+    weights, _ = optax_run(network.loss, network.tx, params, STEPS)
+    assert_trees_all_close(end.params, weights, rtol=1e-10, atol=1e-12)
+
+
+@pytest.mark.parametrize("lookahead", [1, 4, 5])
+def test_an_oscillation_that_is_there_is_found(lookahead):
+    """At the edge of a quadratic the iterates alternate about its minimum for ever."""
+    closure = SignedRod(lookahead=lookahead)
+    flow = RodFlow(Iteration(lambda w: 10.0 * w[0] ** 2, optax.sgd(0.1)), closure)
+    y = flow.init(flow.iteration.init(jnp.array([0.3])))
+    np.testing.assert_allclose(y.x.params, [0.3], rtol=1e-14)
+    np.testing.assert_allclose(y.c.params, [0.0], atol=1e-15)
+
+
+def test_a_smooth_motion_is_no_oscillation():
+    """The fourth difference of a polynomial of degree three vanishes."""
+    schedule = optax.polynomial_schedule(0.3, 0.1, 2, 10)
+    flow = RodFlow(Iteration(lambda w: jnp.sum(w), optax.sgd(schedule)))
+    y = flow.init(flow.iteration.init(jnp.ones(2)))
+    assert optax.tree.norm(y.x) < 1e-15
+
+
+def test_lookahead_is_checked():
+    with pytest.raises(ValueError, match="`lookahead` is -1; it must be at least 0"):
+        SignedRod(lookahead=-1)
+
+
 def test_only_leaves_that_oscillate_have_a_rod(network, params):
     state = network.init(params)
-    y = RodFlow(network).init(state)
+    y = RodFlow(network, SignedRod(lookahead=0)).init(state)
     assert_trees_all_equal(y.c, state)
 
     def check(x, parity, leaf):
@@ -136,7 +170,8 @@ def test_only_leaves_that_oscillate_have_a_rod(network, params):
 @pytest.mark.parametrize("chain", ["adam"], indirect=True)
 def test_the_seed_is_a_part_of_the_drift(network, params):
     """At x = 0 the field of x is kappa A, and nothing but: it restarts from there."""
-    y = RodFlow(network).init(network.step(network.init(params)))
+    at_rest = RodFlow(network, SignedRod(lookahead=0))
+    y = at_rest.init(network.step(network.init(params)))
     drift = jax.jit(network.increment)(y.c)
     for kappa in (0.0, 1e-3):
         field = eqx.filter_jit(RodFlow(network, SignedRod(seed=kappa)).increment)(y)
@@ -150,8 +185,14 @@ def test_the_seed_is_a_part_of_the_drift(network, params):
         assert_trees_all_close(field.x, expected, rtol=1e-6)  # the seed may be float32
 
 
-def test_the_default_seed_is_a_thousandth():
-    assert RodFlow(Iteration(jnp.sum, optax.sgd(0.1))).closure.seed == np.float32(1e-3)
+@pytest.mark.parametrize(
+    ("dtype", "seed"), [(jnp.float64, 2.0**-39), (jnp.float32, 2.0**-10), (jnp.bfloat16, 1.0)]
+)
+def test_the_default_seed_is_in_units_of_rounding(dtype, seed):
+    flow = RodFlow(Iteration(lambda w: jnp.sum(w), optax.sgd(0.5)), SignedRod(lookahead=0))
+    field = flow.increment(flow.init(flow.iteration.init(jnp.ones(2, dtype))))
+    np.testing.assert_array_equal(field.x.params, seed * field.c.params)
+    assert field.x.params.dtype == dtype
 
 
 def one_mode(sharpness, quartic=0.0):
@@ -165,7 +206,7 @@ def one_mode(sharpness, quartic=0.0):
 
 def gd_rod(loss, learning_rate, x, seed=0.0):
     iteration = Iteration(loss, optax.sgd(learning_rate))
-    flow = RodFlow(iteration, SignedRod(seed=seed))
+    flow = RodFlow(iteration, SignedRod(seed=seed, lookahead=0))
     y = flow.init(iteration.init(jnp.zeros(2)))
     return flow, y._replace(x=y.x._replace(params=jnp.asarray(x)))
 
@@ -314,7 +355,7 @@ def test_the_seed_may_be_traced(params, network_loss):
     state = iteration.init(params)
 
     def field(seed):
-        flow = RodFlow(iteration, SignedRod(seed=seed))
+        flow = RodFlow(iteration, SignedRod(seed=seed, lookahead=0))
         return flow.increment(flow.init(state)).x.params["out"]
 
     seeds = jnp.array([0.0, 1e-3, 1.0])

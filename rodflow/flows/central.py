@@ -1,0 +1,196 @@
+"""The central flow: the optimizer averaged over its oscillation, which just holds the edge.
+
+Cohen et al. 2025 (arXiv 2410.24206) average an optimizer over an oscillation of covariance Sigma in
+the modes that stand at the edge of stability. Gradient descent becomes
+
+    dw/dt = -lr [grad L + 1/2 grad <Sigma, H>]
+
+and RMSProp the same with lr / (nu^1/2 + eps) for lr and d nu/dt proportional to grad L^2 + diag(H
+Sigma H) - nu. Sigma = U X U' is not modelled but found: of all X >= 0 the one that keeps every
+eigenvalue at or below the edge, and vanishes where it is below,
+
+    X >= 0,        Y = 2 - M(next step) >= 0,        <X, Y> = 0,       M = r^1/2 H r^1/2
+
+a semidefinite complementarity problem: to first order M(next step) = M + D M [G + 1/2 sum_ij X_ij
+D^2 G[xi_i, xi_j]] is linear in X. The loss is predicted as L + <H, Sigma> / 2.
+
+*Published* are gradient descent, scalar RMSProp and RMSProp. Here the flow of any chain follows by
+program transformation, and for those three it is the published one, except that a second moment
+feels the oscillation within the step as well (a relative difference of 1 - b2), and that the
+default integrator adds the look-back term (MATH.md section 5). *Ours* is the extension to momentum
+and to any other chain that acts on each element by itself, through the response r and the
+oscillation of the momenta (`rodflow.flows.critical`); with momentum M(next step) is controlled
+through the one step in which the oscillation enters the momentum.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float, PyTree
+
+from rodflow.complementarity import complementary
+from rodflow.curvature import nyquist_response
+from rodflow.flows import critical, rows
+from rodflow.flows.critical import Modes
+from rodflow.flows.flow import AbstractFlow, Work
+from rodflow.iteration import Iteration, PhaseState
+from rodflow.solvers import Held, Integrator
+
+
+class CentralState(NamedTuple):
+    """Centre z; basis v of the leading modes, (k, ...) leaves; X in that basis; eigenvalues / 2."""
+
+    z: PhaseState
+    basis: PyTree
+    covariance: Float[Array, "k k"]
+    sharpness: Float[Array, " k"]
+
+
+class _Averages(NamedTuple):
+    """For each pair (i, j) of modes, i <= j: D^3 L[u_i, u_j], and D^2 G[xi_i, xi_j] / 2."""
+
+    thirds: PyTree
+    drives: PhaseState
+
+
+class CentralFlow(AbstractFlow):
+    """The central flow of an optimizer.
+
+    Arguments:
+
+    - `iteration`: the optimizer and its loss.
+    - `modes`: the leading modes that are followed, k; fewer where there are fewer parameters.
+    - `near`: the effective sharpness above which a mode takes part in the complementarity problem.
+    - `corrected`: add the look-back (BEA) term, for solvers other than the default.
+
+    Each evaluation of the field takes one gradient, k Hessian-vector products, and a (a + 1) / 2
+    third derivatives for a modes near the edge. The default integrator evaluates what belongs to
+    the oscillation once a step and holds it. **Raises** `ValueError` for numbers out of range.
+
+    Source: Cohen et al. 2025, arXiv 2410.24206; beyond gradient descent and RMSProp, ours.
+    """
+
+    iteration: Iteration
+    modes: int = 6
+    near: float = 0.9
+    corrected: bool = eqx.field(default=False, kw_only=True)
+
+    def __check_init__(self) -> None:
+        if self.modes < 1:
+            raise ValueError(f"`modes` is {self.modes}; it must be at least 1.")
+        if not 0 < self.near < 1:
+            raise ValueError(f"`near` is {self.near}; it must be between 0 and 1.")
+
+    def init(self, state: PhaseState) -> CentralState:
+        found = critical.first_modes(self.iteration, state, self.modes)
+        nothing = jnp.zeros_like(found.rotation)
+        return CentralState(state, found.vectors, nothing, found.values / 2)
+
+    def increment(self, y: CentralState) -> CentralState:
+        return self.hold(y)(y)
+
+    def hold(self, y: CentralState) -> Callable[[CentralState], CentralState]:
+        """The field with the oscillation as it is at `y`, and one gradient left to evaluate."""
+        modes = critical.leading(self.iteration, y.z, y.basis)
+        count = jnp.sum(modes.values > 2 * self.near)
+        averages = self._averages(y.z, modes, count)
+        covariance = self._covariance(modes, averages, count)
+        first, second = critical.pairs(len(covariance)).T
+        weights = jnp.where(first == second, 1, 2) * covariance[first, second]
+        drive = jax.tree.map(
+            lambda d: jnp.tensordot(weights, d, 1).astype(d.dtype), averages.drives
+        )
+        turn = modes.rotation
+        steady = CentralState(
+            drive,
+            jax.tree.map(jnp.subtract, critical.next_basis(modes), y.basis),
+            turn.T @ covariance @ turn - y.covariance,
+            modes.values / 2 - y.sharpness,
+        )
+
+        def field(y: CentralState) -> CentralState:
+            moving = jax.tree.map(jnp.add, self.iteration.increment(y.z), drive)
+            return steady._replace(z=moving)
+
+        return field
+
+    def _averages(self, z: PhaseState, modes: Modes, count: Array) -> _Averages:
+        """What each pair of modes adds to the increment, per unit of X, and T of each."""
+        k = len(modes.values)
+        first, second = critical.pairs(k).T
+        wanted = (jnp.asarray(first) < count) & (jnp.asarray(second) < count)
+
+        def fill(p: Array, thirds: PyTree) -> PyTree:
+            i, j = jnp.asarray(first)[p], jnp.asarray(second)[p]
+            a, b = rows.pick(modes.displacements, i), rows.pick(modes.displacements, j)
+            third = critical.third_derivative(self.iteration, z, a, b)
+            return jax.tree.map(lambda t, new: t.at[p].set(new), thirds, third)
+
+        empty = jax.tree.map(lambda w: jnp.zeros((len(first), *w.shape), w.dtype), z.params)
+        thirds = jax.lax.fori_loop(0, count * (count + 1) // 2, fill, empty)
+        moves = critical.phase_displacements(self.iteration, modes, modes.displacements)
+
+        def average(i: Array, j: Array, third: PyTree, wanted: Array) -> PhaseState:
+            a = rows.pick(moves, i), rows.pick(modes.products, i)
+            b = rows.pick(moves, j), rows.pick(modes.products, j)
+            change = critical.second_derivative(self.iteration, z, modes.grads, a, b, third)
+            return jax.tree.map(lambda c: jnp.where(wanted, c / 2, 0), change)
+
+        drives = jax.vmap(average)(jnp.asarray(first), jnp.asarray(second), thirds, wanted)
+        return _Averages(thirds, drives)
+
+    def _covariance(self, modes: Modes, averages: _Averages, count: Array) -> Array:
+        """X, in the basis of the modes."""
+        k = len(modes.values)
+        everything = jax.tree.map(
+            lambda g, d: jnp.concatenate([g[None], d]), modes.increment, averages.drives
+        )
+        drifts = jax.vmap(lambda dz: self._drift(modes, averages.thirds, dz))(everything)
+        near = jnp.arange(k) < count
+        drifts = jnp.where(near[:, None] & near, drifts, 0)
+        slack = jnp.diag(2 - modes.values) - drifts[0]
+        operator = -jnp.moveaxis(drifts[1:][critical.pair_of(k)], (0, 1), (2, 3))
+        return complementary(slack, operator)
+
+    def _drift(self, modes: Modes, thirds: PyTree, dz: PhaseState) -> Float[Array, "k k"]:
+        """The change of M in the basis of its modes, along `dz`."""
+        _, change = jax.jvp(
+            lambda after: nyquist_response(self.iteration, after), (modes.after,), (dz,)
+        )
+        relative = jax.tree.map(
+            lambda c, r: jnp.where(r > 0, c / jnp.where(r > 0, r, 1), 0), change, modes.response
+        )
+        bent = rows.along(thirds, dz.params)[critical.pair_of(len(modes.values))]
+        scaled = rows.gram(modes.displacements, modes.products, relative)
+        return bent + (scaled + scaled.T) / 2
+
+    def center(self, y: CentralState) -> PyTree[Array]:
+        return y.z.params
+
+    def predicted_loss(self, y: CentralState) -> Float[Array, ""]:
+        """L + <H, Sigma> / 2."""
+        return critical.mean_loss(self.iteration, y.z, self._amplitudes(y))
+
+    def extent(self, y: CentralState) -> Float[Array, ""]:
+        """The root of the trace of Sigma, in parameter space."""
+        return critical.length(self._amplitudes(y))
+
+    def _amplitudes(self, y: CentralState) -> PyTree:
+        return critical.amplitudes(self.iteration, y.z, y.basis, y.covariance)
+
+    def holding(self, y: CentralState) -> Work:
+        count = jnp.sum(y.sharpness > self.near)
+        return Work(jnp.ones(()), jnp.asarray(float(len(y.sharpness))), count * (count + 1) / 2)
+
+    @property
+    def gradients(self) -> int:
+        return 1
+
+    @property
+    def integrator(self) -> Integrator:
+        return Integrator(Held(self.hold), 1.0)

@@ -1,0 +1,132 @@
+"""Edge Flow: gradient flow between two points that straddle the valley, in its sharpest direction.
+
+Marion 2026 (arXiv 2606.18080) keeps the leading eigenvector u of the Hessian and the amplitude x of
+the oscillation along it. In units of optimizer steps, gradient descent becomes
+
+    dw/dt = -lr/2 [grad L(w + x u) + grad L(w - x u)]
+    du/dt = 2 lr [H - (u'Hu)] u
+    dx/dt = (lr u'Hu - 2) x,         x >= 1e-5
+
+The amplitude grows where the sharpness is above 2/lr and decays below; the floor under x stands for
+what starts the oscillation anew. The loss is predicted as the mean over the two points.
+
+*Published* is the flow of gradient descent. *Ours* is that of any chain that acts on each element
+by itself. With r the response of the update to an alternating gradient (MATH.md section 2) and
+S = u'Hu / (u'r^-1 u), 2 at the edge,
+
+    dz/dt = (G(z + xi) + G(z - xi)) / 2,     du/dt = 2 [r H - S] u,     dx/dt = gamma (S - 2) x
+
+where xi displaces the parameters by x u and the momenta by their response to that, and gamma tells
+how fast a mode grows beyond the edge: with momentum b1 = .9, 19 times as fast as for gradient
+descent. If a(rho) is the oscillation of the parameters under an alternating gradient that grows as
+exp(rho t), a mode of S = 2 a(0) / a(rho) grows at the rate rho, so that 1/gamma = -2 a'(0) / a(0).
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import diffrax
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import optax
+from jaxtyping import Array, Float, PyTree
+
+from rodflow.curvature import oscillation
+from rodflow.flows import critical, rows
+from rodflow.flows.flow import AbstractFlow, Work
+from rodflow.flows.rod import even_and_odd
+from rodflow.iteration import Iteration, PhaseState
+from rodflow.solvers import Integrator
+
+
+class EdgeState(NamedTuple):
+    """Centre z, direction u of the structure of the parameters, and amplitude x."""
+
+    z: PhaseState
+    u: PyTree
+    x: Float[Array, ""]
+
+
+class EdgeFlow(AbstractFlow):
+    """Edge Flow of an optimizer.
+
+    Arguments:
+
+    - `iteration`: the optimizer and its loss.
+    - `floor`: the least amplitude, in parameter space.
+    - `corrected`: add the look-back (BEA) term to the field; the published flow has none.
+
+    Source: Marion 2026, arXiv 2606.18080; beyond gradient descent, ours.
+    """
+
+    iteration: Iteration
+    floor: Float[Array, ""] = eqx.field(converter=jnp.asarray, default=1e-5)
+    corrected: bool = eqx.field(default=False, kw_only=True)
+
+    def init(self, state: PhaseState) -> EdgeState:
+        modes = critical.first_modes(self.iteration, state, 1)
+        u = rows.pick(modes.displacements, 0)
+        u = jax.tree.map(lambda leaf: leaf / optax.tree.norm(u), u)
+        return EdgeState(state, u, self.floor.astype(modes.values.dtype))
+
+    def increment(self, y: EdgeState) -> EdgeState:
+        iteration = self.iteration
+        u = jax.tree.map(lambda leaf: leaf / optax.tree.norm(y.u), y.u)
+        gradient, product = jax.jvp(jax.grad(iteration.loss), (y.z.params,), (u,))
+        # The coming step uses the second moments that it leaves behind.
+        after = jax.tree.map(jnp.add, y.z, iteration.respond(y.z, gradient))
+        ones = jax.tree.map(jnp.ones_like, u)
+        response, slope = jax.jvp(
+            lambda growth: oscillation(iteration, after, ones, growth).params,
+            (jnp.zeros(()),),
+            (jnp.ones(()),),
+        )
+        # The alternating gradient under which the parameters oscillate by u.
+        grads = jax.tree.map(lambda u, a: _ratio(u, a), u, response)
+        weight = jax.tree.map(jnp.multiply, u, grads)
+        sharpness = 2 * optax.tree.vdot(u, product) / optax.tree.vdot(u, grads)
+        slowness = (
+            -2
+            * optax.tree.vdot(weight, jax.tree.map(_ratio, slope, response))
+            / optax.tree.vdot(u, grads)
+        )
+        xi = oscillation(iteration, after, grads)._replace(params=u)
+        x = jnp.maximum(y.x, self.floor)
+        even, _ = even_and_odd(
+            iteration.increment, y.z, jax.tree.map(lambda leaf: x * leaf[None], xi)
+        )
+        turn = jax.tree.map(lambda u, a, p: 2 * (2 * a * p - sharpness * u), u, response, product)
+        growth = (sharpness - 2) * x / slowness
+        return EdgeState(even, turn, jnp.maximum(growth, self.floor - y.x))
+
+    def center(self, y: EdgeState) -> PyTree[Array]:
+        return y.z.params
+
+    def predicted_loss(self, y: EdgeState) -> Float[Array, ""]:
+        """The mean of the loss over the two points."""
+        scale = y.x / optax.tree.norm(y.u)
+        plus = jax.tree.map(lambda w, u: w + scale * u, y.z.params, y.u)
+        minus = jax.tree.map(lambda w, u: w - scale * u, y.z.params, y.u)
+        return (self.iteration.loss(plus) + self.iteration.loss(minus)) / 2
+
+    def extent(self, y: EdgeState) -> Float[Array, ""]:
+        return y.x
+
+    def holding(self, y: EdgeState) -> Work:
+        return Work(*jnp.array([0.0, 1.0, 0.0]))
+
+    @property
+    def gradients(self) -> int:
+        return 2
+
+    @property
+    def integrator(self) -> Integrator:
+        # The direction turns at rates up to 2 S, 4 at the edge.
+        return Integrator(diffrax.Heun(), 0.25)
+
+
+def _ratio(a: Array, b: Array) -> Array:
+    """A / b, and 0 where b is 0: what does not respond does not oscillate."""
+    return jnp.where(b != 0, a / jnp.where(b != 0, b, 1), 0)

@@ -1,0 +1,139 @@
+"""The free-energy flow: gradient descent averaged over the covariance of its own linear dynamics.
+
+Chodron de Courcel 2026 (arXiv 2606.05326) closes the mean of gradient descent with the covariance
+that its linearization gives the deviations from it. In units of optimizer steps, for deviations of
+covariance S,
+
+    d theta/dt = -lr grad E - lr/2 grad <H, S>
+    dS/dt      = -lr (S H + H S) + lr^2 H S H
+
+(an S in units of lr gives the second term of the centre a factor lr more). An eigenvector of H
+with eigenvalue s changes its variance at the rate lr s (lr s - 2), which is positive beyond the
+edge, 2/lr. With many parameters S is kept on the leading r modes, S = U X U', and in terms of the
+response r of `rodflow.flows.critical`, where u = r^1/2 v and M v = lambda v,
+
+    d z/dt = G(z) + 1/2 sum_ij X_ij D^2 G[xi_i, xi_j]
+    dX/dt  = -(X M + M X) + M X M + 2 kappa^2 |A|^2
+
+*Published* is the flow of gradient descent, for which M = lr H. The floor is ours, as for the
+covariance rod (`rodflow.CovarianceRod`): kappa times the drift A = G of the parameters is what
+an oscillation starts from. *Ours* is any other chain without momentum that acts on each
+element by itself, such as RMSProp; the variance of a mode with momentum does not grow at this rate.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float, PyTree
+
+from rodflow.flows import critical, rows
+from rodflow.flows.flow import AbstractFlow, Work
+from rodflow.flows.rod import optional_array, rounding_seed
+from rodflow.iteration import Iteration, PhaseState
+from rodflow.solvers import Held, Integrator
+
+
+class FreeEnergyState(NamedTuple):
+    """Centre z; basis v of the leading modes, (r, ...) leaves; covariance X in that basis."""
+
+    z: PhaseState
+    basis: PyTree
+    covariance: Float[Array, "r r"]
+
+
+class FreeEnergyFlow(AbstractFlow):
+    """The free-energy flow of an optimizer without momentum.
+
+    Arguments:
+
+    - `iteration`: the optimizer and its loss.
+    - `rank`: the number of leading modes, r; fewer where there are fewer parameters.
+    - `seed`: kappa, of the floor of the covariance; None for 2^13 rounding units of the parameters.
+    - `corrected`: add the look-back (BEA) term, for solvers other than the default.
+
+    **Raises** `ValueError` for a rank below 1.
+
+    Source: Chodron de Courcel 2026, arXiv 2606.05326; beyond gradient descent, ours.
+    """
+
+    iteration: Iteration
+    rank: int = 4
+    seed: Float[Array, ""] | None = eqx.field(converter=optional_array, default=None)
+    corrected: bool = eqx.field(default=False, kw_only=True)
+
+    def __check_init__(self) -> None:
+        if self.rank < 1:
+            raise ValueError(f"`rank` is {self.rank}; it must be at least 1.")
+
+    def init(self, state: PhaseState) -> FreeEnergyState:
+        found = critical.first_modes(self.iteration, state, self.rank)
+        return FreeEnergyState(state, found.vectors, jnp.zeros_like(found.rotation))
+
+    def increment(self, y: FreeEnergyState) -> FreeEnergyState:
+        return self.hold(y)(y)
+
+    def hold(self, y: FreeEnergyState) -> Callable[[FreeEnergyState], FreeEnergyState]:
+        """The field with the oscillation as it is at `y`, and one gradient left to evaluate."""
+        modes = critical.leading(self.iteration, y.z, y.basis)
+        turn = modes.rotation
+        amplitudes = rows.root(turn @ y.covariance @ turn.T)
+        moves = rows.combine(amplitudes, modes.displacements)
+        products = rows.combine(amplitudes, modes.products)
+        displacements = critical.phase_displacements(self.iteration, modes, moves)
+
+        def average(move: PyTree, displacement: PhaseState, product: PyTree) -> PhaseState:
+            third = critical.third_derivative(self.iteration, y.z, move, move)
+            a = displacement, product
+            return critical.second_derivative(self.iteration, y.z, modes.grads, a, a, third)
+
+        drives = jax.vmap(average)(moves, displacements, products)
+        drive = jax.tree.map(lambda d: jnp.sum(d, axis=0) / 2, drives)
+        # The drift of the parameters in the metric of the modes, of which a unit moves them by u.
+        drift = jax.tree.map(
+            lambda g, r: jnp.where(r > 0, g**2 / jnp.where(r > 0, r, 1), 0),
+            modes.increment.params,
+            modes.response,
+        )
+        seed = rounding_seed(y.z.params) if self.seed is None else self.seed
+        floor = seed**2 * jax.tree.reduce(jnp.add, jax.tree.map(jnp.sum, drift))
+        m = turn.T @ jnp.diag(modes.values) @ turn
+        x = y.covariance
+        change = -(x @ m + m @ x) + m @ x @ m + 2 * floor * jnp.eye(len(m), dtype=m.dtype)
+        basis = jax.tree.map(jnp.subtract, critical.next_basis(modes), y.basis)
+
+        def field(y: FreeEnergyState) -> FreeEnergyState:
+            moving = jax.tree.map(jnp.add, self.iteration.increment(y.z), drive)
+            return FreeEnergyState(moving, basis, change)
+
+        return field
+
+    def center(self, y: FreeEnergyState) -> PyTree[Array]:
+        return y.z.params
+
+    def predicted_loss(self, y: FreeEnergyState) -> Float[Array, ""]:
+        """L + <H, S> / 2."""
+        return critical.mean_loss(self.iteration, y.z, self._amplitudes(y))
+
+    def extent(self, y: FreeEnergyState) -> Float[Array, ""]:
+        """The root of the trace of S, in parameter space."""
+        return critical.length(self._amplitudes(y))
+
+    def _amplitudes(self, y: FreeEnergyState) -> PyTree:
+        return critical.amplitudes(self.iteration, y.z, y.basis, y.covariance)
+
+    def holding(self, y: FreeEnergyState) -> Work:
+        rank = float(len(y.covariance))
+        return Work(*jnp.array([1.0, rank, rank]))
+
+    @property
+    def gradients(self) -> int:
+        return 1
+
+    @property
+    def integrator(self) -> Integrator:
+        return Integrator(Held(self.hold), 1.0)

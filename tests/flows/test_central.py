@@ -1,0 +1,199 @@
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+from jax.flatten_util import ravel_pytree
+
+import rodflow
+from rodflow import CentralFlow, Iteration
+
+pytestmark = pytest.mark.usefixtures("x64")
+
+LEARNING_RATE = 0.1
+DRIFT = 0.05
+DECAY = 1e-4
+
+
+def valley(w):
+    """A mode of sharpness w[1] that a drift makes ever sharper, and one that stays harmless."""
+    return w[1] * w[0] ** 2 / 2 - DRIFT * w[1] + w[2] ** 2
+
+
+def edge_of(tx):
+    """The sharpness at the edge of `tx`, from its response to an alternating gradient."""
+    iteration = Iteration(valley, tx)
+    state = iteration.step(iteration.init(jnp.array([0.0, 1.0, 0.0])))
+    return float(2 / rodflow.nyquist_response(iteration, state)[0])
+
+
+LINEAR = {
+    "gd": optax.sgd(LEARNING_RATE),
+    "weight_decay": optax.chain(optax.sgd(LEARNING_RATE), optax.add_decayed_weights(-DECAY)),
+    "heavy_ball": rodflow.OPTIMIZERS["heavy_ball"](LEARNING_RATE, b1=0.9),
+}
+
+
+@pytest.mark.parametrize("tx", list(LINEAR.values()), ids=list(LINEAR))
+def test_the_edge_is_held_by_the_oscillation_that_balances_the_drift(tx):
+    """d w[1]/dt ~ DRIFT - Sigma / 2 = 0 in the valley: Sigma = 2 DRIFT, less what decays."""
+    edge = edge_of(tx)
+    start = jnp.array([0.0, edge - 0.1, 0.1])
+    tracking = rodflow.track(
+        valley,
+        tx,
+        start,
+        num_steps=300,
+        warmup=0,
+        every=100,
+        flows={"stable": rodflow.StableFlow, "central": CentralFlow},
+    )
+    central = tracking.flows["central"]
+    tracker = rodflow.Tracker(valley, tx, {"central": CentralFlow}, every=100)
+    state, _ = tracker.run(tracker.init(start), 3)
+    y = state.flows["central"].y
+    np.testing.assert_allclose(y.sharpness[0], 1.0, atol=1e-6)
+    decay = DECAY * edge / LEARNING_RATE if tx is LINEAR["weight_decay"] else 0.0
+    expected = 2 * (DRIFT - decay)
+    np.testing.assert_allclose(central.extent[-1] ** 2, expected, rtol=1e-4)
+    # L + <H, Sigma> / 2: the oscillation pays back what the drift has gained.
+    loss = valley(y.z.params) + y.z.params[1] * central.extent[-1] ** 2 / 2
+    np.testing.assert_allclose(central.loss[-1], loss, atol=1e-6)
+
+
+def dense(iteration, y):
+    """Gradient, Hessian and third derivatives of the loss at the centre, over flat parameters."""
+    flat, unravel = ravel_pytree(y.z.params)
+    loss = lambda w: iteration.loss(unravel(w))  # noqa: E731
+    gradient = jax.grad(loss)
+    return gradient(flat), jax.hessian(loss)(flat), jax.jacfwd(jax.hessian(loss))(flat)
+
+
+@pytest.fixture
+def at_the_edge(network_loss, params):
+    """The learning rate at which the two leading modes of a network are beyond the edge."""
+    hessian = jax.hessian(lambda w: network_loss(ravel_pytree(params)[1](w)))
+    values = jnp.linalg.eigvalsh(hessian(ravel_pytree(params)[0]))
+    return float(2 / values[-2]) * 1.001
+
+
+def central_of(flow, y):
+    """The increment of the centre, flat, and Sigma over flat parameters."""
+    after = jax.jit(flow.increment)(y)
+    basis = jax.vmap(lambda row: ravel_pytree(row)[0])(y.basis)
+    x = y.covariance + after.covariance
+    return ravel_pytree(after.z.params)[0], basis.T @ x @ basis
+
+
+def test_gradient_descent_as_published(network_loss, params, at_the_edge):
+    """-lr [grad L + grad <Sigma, H> / 2], from dense derivatives, with complementary slack."""
+    lr = at_the_edge
+    flow = CentralFlow(Iteration(network_loss, optax.sgd(lr)), modes=3)
+    y = flow.init(flow.iteration.init(params))
+    moved, sigma = central_of(flow, y)
+    sigma = lr * sigma  # u = lr^1/2 v
+    gradient, hessian, third = dense(flow.iteration, y)
+    expected = -lr * (gradient + jnp.einsum("ij,ijk->k", sigma, third) / 2)
+    np.testing.assert_allclose(moved, expected, rtol=1e-6, atol=1e-9)
+    # Along the two modes near the edge the next Hessian, to first order, is at or below it.
+    near = jax.vmap(lambda row: ravel_pytree(row)[0])(y.basis)[:2]
+    assert y.sharpness[1] > 1
+    slack = 2 * jnp.eye(2) - near @ (lr * (hessian + third @ moved)) @ near.T
+    assert np.linalg.eigvalsh(slack).min() > -1e-8
+    x = near @ sigma @ near.T
+    assert np.linalg.eigvalsh(x).min() > 0.1
+    np.testing.assert_allclose(slack @ x, 0, atol=1e-8)
+
+
+def test_nothing_oscillates_before_the_edge(network_loss, params, at_the_edge):
+    flow = CentralFlow(Iteration(network_loss, optax.sgd(at_the_edge / 10)))
+    y = flow.init(flow.iteration.init(params))
+    after = jax.jit(flow.increment)(y)
+    np.testing.assert_array_equal(after.covariance, 0)
+    drift = flow.iteration.increment(y.z).params
+    jax.tree.map(np.testing.assert_array_equal, after.z.params, drift)
+
+
+@pytest.mark.parametrize("b2", [0.99, 0.999])
+def test_rmsprop_as_published(network_loss, params, b2):
+    """dw/dt = -[grad L + grad <Sigma, H> / 2] / P and d nu/dt ~ grad L^2 + diag(H Sigma H) - nu.
+
+    Up to the effect of the oscillation on nu within a step, which is 1 - b2 in proportion.
+    """
+
+    def rmsprop(lr):
+        return optax.rmsprop(lr, decay=b2, initial_scale=0.1)
+
+    state = Iteration(network_loss, rmsprop(1.0)).init(params)
+    lr = 1.02 / float(rodflow.effective_sharpness(network_loss, rmsprop(1.0), state)[0])
+    iteration = Iteration(network_loss, rmsprop(lr))
+    state = iteration.init(params)
+    flow = CentralFlow(iteration, modes=2)
+    y = flow.init(state)
+    after = jax.jit(flow.increment)(y)
+    _, hessian, third = dense(iteration, y)
+    step = iteration.step(state)
+    response = ravel_pytree(rodflow.nyquist_response(iteration, step))[0]
+    basis = jax.vmap(lambda row: ravel_pytree(row)[0])(y.basis) * jnp.sqrt(response)
+    sigma = basis.T @ (y.covariance + after.covariance) @ basis
+    assert jnp.trace(sigma) > 0
+    drift = iteration.increment(state)
+    moved = ravel_pytree(after.z.params)[0] - ravel_pytree(drift.params)[0]
+    expected = -response * jnp.einsum("ij,ijk->k", sigma, third) / 2
+    difference = jnp.linalg.norm(moved - expected) / jnp.linalg.norm(expected)
+    assert difference < 40 * (1 - b2)
+    memories = jax.tree.map(jnp.subtract, after.z.opt_state, drift.opt_state)
+    (fed,) = [leaf for leaf in [ravel_pytree(memories)[0]] if leaf.size]
+    oscillating = (1 - b2) * jnp.diag(hessian @ sigma @ hessian)
+    np.testing.assert_allclose(fed[fed != 0], oscillating[oscillating != 0], rtol=1e-6)
+
+
+def test_lanes_are_runs_of_their_own():
+    rates = jnp.array([0.08, 0.1, 0.11])
+
+    def lane(lr):
+        return rodflow.track(
+            valley,
+            optax.sgd(lr),
+            jnp.array([0.01, 19.0, 0.1]),
+            num_steps=60,
+            warmup=0,
+            every=30,
+            flows={"central": CentralFlow},
+        ).flows["central"]
+
+    lanes = jax.jit(jax.vmap(lane))(rates)
+    for index, lr in enumerate(rates):
+        alone = jax.jit(lane)(lr)
+        np.testing.assert_allclose(lanes.distance[index], alone.distance, rtol=1e-6, atol=1e-10)
+        np.testing.assert_allclose(lanes.extent[index], alone.extent, rtol=1e-6, atol=1e-10)
+        np.testing.assert_array_equal(lanes.hessians[index], alone.hessians)
+    assert jnp.all(jnp.isfinite(lanes.distance))
+
+
+def test_work_is_counted():
+    """One gradient and k products when held, four gradients between; a (a + 1) / 2 thirds."""
+    tracking = rodflow.track(
+        valley,
+        optax.sgd(LEARNING_RATE),
+        jnp.array([0.01, 19.0, 0.1]),
+        num_steps=20,
+        warmup=0,
+        every=20,
+        flows={"central": CentralFlow},
+    )
+    central = tracking.flows["central"]
+    work = central.gradients, central.hessians, central.thirds
+    np.testing.assert_allclose(jnp.concatenate(work), [5, 3, 1], rtol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"modes": 0}, "`modes` is 0; it must be at least 1"),
+        ({"near": 1.0}, "`near` is 1.0; it must be between 0 and 1"),
+    ],
+)
+def test_bad_options(options, message):
+    with pytest.raises(ValueError, match=message):
+        CentralFlow(Iteration(valley, optax.sgd(0.1)), **options)

@@ -1,0 +1,62 @@
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+from jax.flatten_util import ravel_pytree
+
+from rodflow import FreeEnergyFlow, Iteration
+
+pytestmark = pytest.mark.usefixtures("x64")
+
+
+def flat_basis(y):
+    return jax.vmap(lambda row: ravel_pytree(row)[0])(y.basis)
+
+
+def test_gradient_descent_as_published(network_loss, params):
+    """Both equations against dense matrices, at full rank, where the projection is none."""
+    lr = 0.7
+    flow = FreeEnergyFlow(Iteration(network_loss, optax.sgd(lr)), rank=10, seed=0.0)
+    y = flow.init(flow.iteration.init(params))
+    random = np.random.default_rng(0).normal(size=(10, 10))
+    y = y._replace(covariance=jnp.asarray(random @ random.T / 100))
+    found = eqx.filter_jit(flow.increment)(y)
+    flat, unravel = ravel_pytree(params)
+    loss = lambda w: network_loss(unravel(w))  # noqa: E731
+    hessian = jax.hessian(loss)(flat)
+    third = jax.jacfwd(jax.hessian(loss))(flat)
+    basis = flat_basis(y)
+    s = lr * basis.T @ y.covariance @ basis
+    moved = -lr * jax.grad(loss)(flat) - lr / 2 * jnp.einsum("ij,ijk->k", s, third)
+    np.testing.assert_allclose(ravel_pytree(found.z.params)[0], moved, rtol=1e-8)
+    changed = -lr * (s @ hessian + hessian @ s) + lr**2 * hessian @ s @ hessian
+    np.testing.assert_allclose(
+        lr * basis.T @ found.covariance @ basis, changed, rtol=1e-7, atol=1e-10
+    )
+    np.testing.assert_allclose(flow.extent(y), jnp.sqrt(jnp.trace(s)), rtol=1e-7)
+    expected = loss(flat) + jnp.trace(hessian @ s) / 2
+    np.testing.assert_allclose(flow.predicted_loss(y), expected, rtol=1e-8)
+
+
+@pytest.mark.parametrize(("sharpness", "grows"), [(18.0, False), (22.0, True)])
+def test_variance_of_a_quadratic_mode(sharpness, grows):
+    """lr s (lr s - 2) is the rate of growth: positive beyond 2 / lr."""
+    flow = FreeEnergyFlow(Iteration(lambda w: sharpness * w[0] ** 2 / 2, optax.sgd(0.1)))
+    y = flow.init(flow.iteration.init(jnp.zeros(1)))._replace(covariance=jnp.ones((1, 1)))
+    rate = flow.increment(y).covariance[0, 0]
+    np.testing.assert_allclose(rate, 0.1 * sharpness * (0.1 * sharpness - 2), rtol=1e-10)
+    assert (rate > 0) == grows
+
+
+def test_the_variance_grows_from_the_drift():
+    """2 kappa^2 |A|^2, with the drift in the metric of the modes: lr |grad L|^2."""
+    flow = FreeEnergyFlow(Iteration(lambda w: 3 * w[0] + w[1], optax.sgd(0.1)), rank=1, seed=0.1)
+    y = flow.init(flow.iteration.init(jnp.ones(2)))
+    np.testing.assert_allclose(flow.increment(y).covariance, [[2 * 0.01 * 0.1 * 10]], rtol=1e-6)
+
+
+def test_bad_rank():
+    with pytest.raises(ValueError, match="`rank` is 0; it must be at least 1"):
+        FreeEnergyFlow(Iteration(jnp.sum, optax.sgd(0.1)), rank=0)
