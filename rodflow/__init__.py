@@ -26,9 +26,13 @@ from rodflow.transforms.named import OPTIMIZERS as OPTIMIZERS
 from rodflow.transforms.named import heavy_ball as heavy_ball
 from rodflow.transforms.named import nesterov as nesterov
 from rodflow.transforms.named import rmsprop as rmsprop
+from rodflow.transforms.rectification import Rectification as Rectification
+from rodflow.transforms.rectification import rectification as rectification
 from rodflow.transforms.scalar_adam import scalar_adam as scalar_adam
 from rodflow.transforms.scalar_adam import scalar_nadam as scalar_nadam
 from rodflow.transforms.scalar_adam import scale_by_scalar_adam as scale_by_scalar_adam
 from rodflow.transforms.scalar_adam import scale_by_scalar_nadam as scale_by_scalar_nadam
 from rodflow.transforms.scalar_rms import scalar_rmsprop as scalar_rmsprop
 from rodflow.transforms.scalar_rms import scale_by_scalar_rms as scale_by_scalar_rms
+from rodflow.transforms.second_moments_first import adam_2k as adam_2k
+from rodflow.transforms.second_moments_first import second_moments_first as second_moments_first

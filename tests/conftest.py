@@ -34,6 +34,7 @@ CHAINS = rodflow.OPTIMIZERS | {
         {"adam": optax.adam(lr), "trace": optax.sgd(lr, momentum=0.9)},
         {"hidden": "adam", "out": "trace"},
     ),
+    "adam_2k": lambda lr: rodflow.adam_2k(lr, num_steps=5),
 }
 
 
