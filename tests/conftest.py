@@ -35,6 +35,8 @@ CHAINS = rodflow.OPTIMIZERS | {
         {"hidden": "adam", "out": "trace"},
     ),
     "adam_2k": lambda lr: rodflow.adam_2k(lr, num_steps=5),
+    "rf_rmsprop": lambda lr: rodflow.rf_rmsprop(lr, 6, momentum=0.5, weight_decay=0.1),
+    "rf_adamw": lambda lr: rodflow.rf_adamw(lr, batch_size=6),
 }
 
 

@@ -6,6 +6,12 @@ from rodflow.transforms.named import nesterov as nesterov
 from rodflow.transforms.named import rmsprop as rmsprop
 from rodflow.transforms.rectification import Rectification as Rectification
 from rodflow.transforms.rectification import rectification as rectification
+from rodflow.transforms.root_free_adam import ScaleByRfAdamState as ScaleByRfAdamState
+from rodflow.transforms.root_free_adam import rf_adamw as rf_adamw
+from rodflow.transforms.root_free_adam import scale_by_rf_adam as scale_by_rf_adam
+from rodflow.transforms.root_free_rms import ScaleByRfRmsState as ScaleByRfRmsState
+from rodflow.transforms.root_free_rms import rf_rmsprop as rf_rmsprop
+from rodflow.transforms.root_free_rms import scale_by_rf_rms as scale_by_rf_rms
 from rodflow.transforms.scalar_adam import ScaleByScalarAdamState as ScaleByScalarAdamState
 from rodflow.transforms.scalar_adam import scalar_adam as scalar_adam
 from rodflow.transforms.scalar_adam import scalar_nadam as scalar_nadam

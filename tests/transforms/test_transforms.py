@@ -17,24 +17,34 @@ import pytest
 from rodflow.transforms import (
     OPTIMIZERS,
     adam_2k,
+    rf_adamw,
+    rf_rmsprop,
+    scale_by_rf_adam,
+    scale_by_rf_rms,
     scale_by_scalar_adam,
     scale_by_scalar_nadam,
     scale_by_scalar_rms,
 )
 
 # name -> factory and the hyperparameters it is given. Learning rates are small enough for the stiff
-# direction of Rosenbrock's valley (curvature 1000, edge of GD at 2e-3).
+# direction of Rosenbrock's valley (curvature 1000, edge of GD at 2e-3), and for root-free methods
+# to end near the minimum, at a distance of about sqrt(learning rate / batch size / curvature).
 SCALAR: dict[str, tuple[Callable, dict[str, Any]]] = {
     "scale_by_scalar_rms": (scale_by_scalar_rms, {}),
     "scale_by_scalar_adam": (scale_by_scalar_adam, {}),
     "scale_by_scalar_nadam": (scale_by_scalar_nadam, {}),
 }
-TRANSFORMS = SCALAR
+TRANSFORMS = SCALAR | {
+    "scale_by_rf_rms": (scale_by_rf_rms, {"batch_size": 4}),
+    "scale_by_rf_adam": (scale_by_rf_adam, {"batch_size": 4}),
+}
 ALIASES = {
     name: (factory, {"learning_rate": 1e-3 if name in ("gd", "heavy_ball", "nesterov") else 1e-2})
     for name, factory in OPTIMIZERS.items()
 } | {
     "adam_2k": (adam_2k, {"learning_rate": 1e-2, "num_steps": 2}),
+    "rf_rmsprop": (rf_rmsprop, {"learning_rate": 5e-3, "batch_size": 1}),
+    "rf_adamw": (rf_adamw, {"learning_rate": 5e-3, "batch_size": 1, "weight_decay": 1e-4}),
 }
 ALL = ALIASES | TRANSFORMS
 DTYPES = ["bfloat16", "float16", "float32", "float64"]
