@@ -22,12 +22,14 @@ from rodflow.tracking import FlowTracking as FlowTracking
 from rodflow.tracking import Tracker as Tracker
 from rodflow.tracking import Tracking as Tracking
 from rodflow.tracking import track as track
+from rodflow.transforms.inverse_free_shampoo import if_shampoo as if_shampoo
+from rodflow.transforms.inverse_free_shampoo import scale_by_if_shampoo as scale_by_if_shampoo
 from rodflow.transforms.named import OPTIMIZERS as OPTIMIZERS
 from rodflow.transforms.named import heavy_ball as heavy_ball
 from rodflow.transforms.named import nesterov as nesterov
 from rodflow.transforms.named import rmsprop as rmsprop
-from rodflow.transforms.rectification import Rectification as Rectification
-from rodflow.transforms.rectification import rectification as rectification
+from rodflow.transforms.rectified_adam import Rectification as Rectification
+from rodflow.transforms.rectified_adam import rectification as rectification
 from rodflow.transforms.root_free_adam import rf_adamw as rf_adamw
 from rodflow.transforms.root_free_adam import scale_by_rf_adam as scale_by_rf_adam
 from rodflow.transforms.root_free_rms import rf_rmsprop as rf_rmsprop
@@ -38,5 +40,5 @@ from rodflow.transforms.scalar_adam import scale_by_scalar_adam as scale_by_scal
 from rodflow.transforms.scalar_adam import scale_by_scalar_nadam as scale_by_scalar_nadam
 from rodflow.transforms.scalar_rms import scalar_rmsprop as scalar_rmsprop
 from rodflow.transforms.scalar_rms import scale_by_scalar_rms as scale_by_scalar_rms
-from rodflow.transforms.second_moments_first import adam_2k as adam_2k
-from rodflow.transforms.second_moments_first import second_moments_first as second_moments_first
+from rodflow.transforms.warmup import adam_2k as adam_2k
+from rodflow.transforms.warmup import second_moments_first as second_moments_first

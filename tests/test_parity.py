@@ -12,6 +12,8 @@ PARITIES = {
     "mu": Parity.OSCILLATING,
     "trace": Parity.OSCILLATING,
     "nu": Parity.AUXILIARY,
+    "factors": Parity.AUXILIARY,
+    "momenta": Parity.AUXILIARY,
     "count": Parity.CLOCK,
     "hyperparams": Parity.CONSTANT,
 }

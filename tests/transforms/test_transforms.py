@@ -17,8 +17,10 @@ import pytest
 from rodflow.transforms import (
     OPTIMIZERS,
     adam_2k,
+    if_shampoo,
     rf_adamw,
     rf_rmsprop,
+    scale_by_if_shampoo,
     scale_by_rf_adam,
     scale_by_rf_rms,
     scale_by_scalar_adam,
@@ -28,7 +30,8 @@ from rodflow.transforms import (
 
 # name -> factory and the hyperparameters it is given. Learning rates are small enough for the stiff
 # direction of Rosenbrock's valley (curvature 1000, edge of GD at 2e-3), and for root-free methods
-# to end near the minimum, at a distance of about sqrt(learning rate / batch size / curvature).
+# to end near the minimum, at a distance of about sqrt(learning rate / batch size / curvature). The
+# damping bounds what Shampoo magnifies a vanishing gradient by.
 SCALAR: dict[str, tuple[Callable, dict[str, Any]]] = {
     "scale_by_scalar_rms": (scale_by_scalar_rms, {}),
     "scale_by_scalar_adam": (scale_by_scalar_adam, {}),
@@ -37,6 +40,7 @@ SCALAR: dict[str, tuple[Callable, dict[str, Any]]] = {
 TRANSFORMS = SCALAR | {
     "scale_by_rf_rms": (scale_by_rf_rms, {"batch_size": 4}),
     "scale_by_rf_adam": (scale_by_rf_adam, {"batch_size": 4}),
+    "scale_by_if_shampoo": (scale_by_if_shampoo, {"batch_size": 4}),
 }
 ALIASES = {
     name: (factory, {"learning_rate": 1e-3 if name in ("gd", "heavy_ball", "nesterov") else 1e-2})
@@ -45,6 +49,7 @@ ALIASES = {
     "adam_2k": (adam_2k, {"learning_rate": 1e-2, "num_steps": 2}),
     "rf_rmsprop": (rf_rmsprop, {"learning_rate": 5e-3, "batch_size": 1}),
     "rf_adamw": (rf_adamw, {"learning_rate": 5e-3, "batch_size": 1, "weight_decay": 1e-4}),
+    "if_shampoo": (if_shampoo, {"learning_rate": 1e-3, "batch_size": 1, "damping": 0.1}),
 }
 ALL = ALIASES | TRANSFORMS
 DTYPES = ["bfloat16", "float16", "float32", "float64"]
@@ -139,7 +144,8 @@ def test_extra_args_are_accepted_and_the_second_call_does_not_recompile(name):
 def test_equals_itself_under_inject_hyperparams(name):
     factory, hyperparameters = ALL[name]
     tx = factory(**hyperparameters)
-    injected = optax.inject_hyperparams(factory)(**hyperparameters)
+    static = {"max_size"} & inspect.signature(factory).parameters.keys()  # shapes depend on it
+    injected = optax.inject_hyperparams(factory, static)(**hyperparameters)
     params, grads = gradient_tree()
     chex.assert_trees_all_close(
         run(injected, params, injected.init(params), grads),
@@ -210,10 +216,11 @@ def test_counters_may_be_float_clocks(name):
 def test_vmap_over_traced_hyperparameters(name):
     factory, hyperparameters = ALL[name]
     grid = {key: jnp.array([1.0, 2.0]) * value for key, value in hyperparameters.items()}
-    betas = {"b1": jnp.array([0.5, 0.9]), "b2": jnp.array([0.9, 0.999])}
+    decays = dict.fromkeys(("b1", "momentum", "factor_momentum"), jnp.array([0.5, 0.9]))
+    decays["b2"] = jnp.array([0.9, 0.999])
     # inject_hyperparams reads the same signature: named arguments are part of the contract.
     accepted = inspect.signature(factory).parameters
-    grid |= {key: value for key, value in betas.items() if key in accepted}
+    grid |= {key: value for key, value in decays.items() if key in accepted}
     params, grads = gradient_tree()
 
     def member(hyperparameters):
@@ -235,8 +242,10 @@ def test_wide_hyperparameters_widen_neither_updates_nor_state(name, narrow, wide
     with jax.enable_x64(wide == "float64"):
         params, grads = gradient_tree(narrow)
 
-        def step(b2):
-            tx = build(name, b2=b2)
+        memory = "b2" if "b2" in inspect.signature(ALL[name][0]).parameters else "factor_momentum"
+
+        def step(decay):
+            tx = build(name, **{memory: decay})
             state = tx.init(params)
             return state, tx.update(grads, state, params)
 
