@@ -13,7 +13,6 @@ PARITIES = {
     "trace": Parity.OSCILLATING,
     "nu": Parity.AUXILIARY,
     "factors": Parity.AUXILIARY,
-    "momenta": Parity.AUXILIARY,
     "count": Parity.CLOCK,
     "hyperparams": Parity.CONSTANT,
 }

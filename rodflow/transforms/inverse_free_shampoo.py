@@ -9,10 +9,10 @@ inverted, no matrix root or decomposition is taken, and all of it runs in bfloat
 is that of a norm, a scalar. As in root-free RMSProp (root_free_rms.py) the preconditioner is 1 at
 first, and the update a Newton step in units of the parameters.
 
-On the rod (MATH.md sections 3 and 6) factors and their momenta, even in G, are auxiliary. The edge
-of stability is that of momentum in trace form, critical S = 2 (1 + b) / lr, with S the top
-eigenvalue of S^-1 H for S^-1 = C C' (x) K K'. That is no diagonal metric, so that the elementwise
-Nyquist probe (MATH.md section 2) does not find it.
+On the rod (MATH.md sections 3 and 6) factors and what they remember, even in G, are auxiliary. The
+edge of stability is where the top eigenvalue of P^-1 H, with P^-1 = C C' (x) K K', reaches
+2 (1 + b) / lr for momentum b in trace form. P is not diagonal: the elementwise Nyquist probe
+(MATH.md section 2), and with it `rodflow.effective_sharpness`, does not apply.
 
 Lin et al. 2024 (arXiv 2402.03496), figure 3.
 """
@@ -25,7 +25,7 @@ import optax
 from jaxtyping import PyTree
 
 from rodflow.checks import check_at_least
-from rodflow.transforms.kronecker_factors import identities, move, precondition, tangents
+from rodflow.transforms.kronecker_factors import init_factors, learn, precondition
 
 MOMENTUM = 0.9
 FACTOR_LEARNING_RATE = 1e-2
@@ -35,11 +35,10 @@ MAX_SIZE = 1024
 
 
 class ScaleByIfShampooState(NamedTuple):
-    """State for the inverse-free Shampoo algorithm: a tuple of factors in place of each leaf."""
+    """State for the inverse-free Shampoo algorithm: a tuple of `Factor` in place of each leaf."""
 
     count: jax.typing.ArrayLike  # shape=(), dtype=jnp.int32, or a float clock.
     factors: PyTree
-    momenta: PyTree
 
 
 def scale_by_if_shampoo(
@@ -53,7 +52,9 @@ def scale_by_if_shampoo(
 ) -> optax.GradientTransformationExtraArgs:
     r"""Rescale updates according to the inverse-free Shampoo algorithm.
 
-    See :func:`rodflow.if_shampoo` for the equations.
+    See :func:`rodflow.if_shampoo` for the equations. A factor is remembered with its momentum, and
+    in types narrower than float32 with what rounding took from it: 2 or 3 numbers for each of its
+    entries, n x n of them for an axis of length n, or n beyond ``max_size``.
 
     Args:
       batch_size: Number of samples that a gradient is the mean over; 1 if it is a sum.
@@ -89,30 +90,21 @@ def scale_by_if_shampoo(
     check_at_least("max_size", max_size, 1)
 
     def init_fn(params):
-        factors = jax.tree.map(lambda p: identities(p, max_size, factor_dtype), params)
-        return ScaleByIfShampooState(
-            count=jnp.zeros([], jnp.int32),
-            factors=factors,
-            momenta=optax.tree.zeros_like(factors),
-        )
-
-    def learn(updates, factors, momenta):
-        steps = jax.tree.map(lambda g, ks: tangents(g, ks, batch_size, damping), updates, factors)
-        average = optax.tree.update_moment(steps, momenta, factor_momentum, 1)
-        momenta = optax.tree.cast_like(average, momenta)
-        factors = jax.tree.map(lambda k, m: move(k, m, factor_learning_rate), factors, momenta)
-        return factors, momenta
+        factors = jax.tree.map(lambda p: init_factors(p, max_size, factor_dtype), params)
+        return ScaleByIfShampooState(count=jnp.zeros([], jnp.int32), factors=factors)
 
     def update_fn(updates, state, params=None, **extra_args):
         del params, extra_args
-        factors, momenta = jax.lax.cond(
+        hyperparameters = batch_size, factor_learning_rate, factor_momentum, damping
+        factors = jax.lax.cond(
             state.count % update_interval < 1,  # so that a flow, between the steps, learns as often
-            lambda: learn(updates, state.factors, state.momenta),
-            lambda: (state.factors, state.momenta),
+            lambda: jax.tree.map(
+                lambda g, factors: learn(g, factors, *hyperparameters), updates, state.factors
+            ),
+            lambda: state.factors,
         )
         updates = jax.tree.map(precondition, updates, factors)
-        count = optax.safe_increment(state.count)
-        return updates, ScaleByIfShampooState(count, factors, momenta)
+        return updates, ScaleByIfShampooState(optax.safe_increment(state.count), factors)
 
     return optax.GradientTransformationExtraArgs(init_fn, update_fn)
 
