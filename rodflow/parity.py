@@ -2,10 +2,11 @@
 
 At the edge of stability the gradient flips its sign every step. What a transformation remembers of
 such gradients is found by asking it: run its update for a few steps on (w, g) and again on
-(-w, -g), from its initial state, and compare the memories (MATH.md section 6). A float leaf that
-comes out equal is blind to the sign: it is *auxiliary* (a second moment, smooth in time). Any other
-float leaf *oscillates* (a first moment, a trace). An integer leaf that counts steps is a *clock*,
-and a leaf that never changes is *constant* (an injected hyperparameter, an unused flag).
+(-w, -g), from its initial state and once more with its counters set a million steps on, and compare
+the memories (MATH.md section 6). A float leaf that comes out equal is blind to the sign: it is
+*auxiliary* (a second moment, smooth in time). Any other float leaf *oscillates* (a first moment, a
+trace). An integer leaf that counts steps is a *clock*, and a leaf that never changes is *constant*
+(an injected hyperparameter, an unused flag).
 
 The weights are flipped with the gradients so that L2 regularisation, which adds w to g, keeps its
 second moments sign-blind, and a copy of the weights counts as oscillating.
@@ -32,7 +33,7 @@ _KNOWN: weakref.WeakKeyDictionary[Any, Any] = weakref.WeakKeyDictionary()
 
 _SIGNS = (1, -1)
 _STEPS = 3
-_LATE = 9972  # steps at which a counter must still count: one that wraps around does not
+_LATE = 10**6  # a much later step: counters that wrap around have, gates and warmups have opened
 
 
 class Parity(enum.Enum):
@@ -104,14 +105,14 @@ def _probe(tx: optax.GradientTransformation, params: PyTree[Array]) -> PyTree[Pa
     leaves = [_Leaf() for _ in paths]
     firsts = befores = [init(arrays(sign, weights)) for sign in _SIGNS]
     for count, g in enumerate(grads):
-        if late := count == _STEPS:
+        if count == _STEPS:
             befores = [list(map(_much_later, *pair)) for pair in zip(firsts, befores, strict=True)]
         afters = [
             update([*arrays(sign, g), *before, *arrays(sign, weights)])
             for sign, before in zip(_SIGNS, befores, strict=True)
         ]
         for leaf, *ends in zip(leaves, *befores, *afters, strict=True):
-            leaf.look(*ends, late=late)
+            leaf.look(*ends)
         befores = afters
     observed = iter(leaves)
 
@@ -138,15 +139,14 @@ class _Leaf:
         self.constant, self.counts = True, True
         self.odd_part, self.size = 0.0, 0.0
 
-    def look(self, *ends: np.ndarray, late: bool) -> None:
+    def look(self, *ends: np.ndarray) -> None:
         """One step: before it with the signs (+, -), and after it."""
         before, before_minus, plus, minus = (np.asarray(end, np.float64) for end in ends)
         steps = (plus - before, minus - before_minus)
         self.counts &= all(np.all(step == 1) for step in steps)
-        if not late:
-            self.constant &= all(np.all(step == 0) for step in steps)
-            self.odd_part = max(self.odd_part, np.max(np.abs(plus - minus), initial=0))
-            self.size = max(self.size, *(np.max(np.abs(end), initial=0) for end in (plus, minus)))
+        self.constant &= all(np.all(step == 0) for step in steps)
+        self.odd_part = max(self.odd_part, np.max(np.abs(plus - minus), initial=0))
+        self.size = max(self.size, *(np.max(np.abs(end), initial=0) for end in (plus, minus)))
 
 
 def _much_later(first: np.ndarray, last: np.ndarray) -> np.ndarray:

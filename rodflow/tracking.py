@@ -24,6 +24,7 @@ import jax.numpy as jnp
 import optax
 from jaxtyping import Array, Float, Int, PRNGKeyArray, PyTree
 
+from rodflow.checks import check_at_least
 from rodflow.discrete import (
     DiscreteRun,
     begin,
@@ -151,8 +152,8 @@ class Tracker(eqx.Module):
         unknown = sorted(set(integrators) - set(flows))
         if unknown:
             raise ValueError(f"`integrators` names {unknown}; the flows are {list(flows)}.")
-        _check_at_least("every", every, 1)
-        _check_at_least("twins", twins, 0)
+        check_at_least("every", every, 1)
+        check_at_least("twins", twins, 0)
         self.iteration = Iteration(loss, tx)
         self.flows = {name: build(self.iteration) for name, build in flows.items()}
         self.integrators = {
@@ -169,7 +170,7 @@ class Tracker(eqx.Module):
 
         `key` draws the perturbations of the twins. Compiled.
         """
-        _check_at_least("warmup", warmup, 0)
+        check_at_least("warmup", warmup, 0)
         state = self.iteration.init(params)
         key = jax.random.key(0) if key is None else key
         return self._start(state, warmup, key)
@@ -308,16 +309,11 @@ def track(
 
     Source: MATH.md section 7.
     """
-    _check_at_least("every", every, 1)
-    _check_at_least("num_steps", num_steps, every)
+    check_at_least("every", every, 1)
+    check_at_least("num_steps", num_steps, every)
     tracker = Tracker(loss, tx, flows, integrators, every, twins, observe)
     state = tracker.init(params, warmup, key)
     return tracker.run(state, num_steps // every)[1]
-
-
-def _check_at_least(name: str, value: int, least: int) -> None:
-    if value < least:
-        raise ValueError(f"`{name}` is {value}; it must be at least {least}.")
 
 
 def _distance(a: PyTree, b: PyTree) -> Float[Array, ""]:

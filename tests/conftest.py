@@ -34,6 +34,10 @@ CHAINS = rodflow.OPTIMIZERS | {
         {"adam": optax.adam(lr), "trace": optax.sgd(lr, momentum=0.9)},
         {"hidden": "adam", "out": "trace"},
     ),
+    "adam_2k": lambda lr: rodflow.adam_2k(lr, num_steps=5),
+    "rf_rmsprop": lambda lr: rodflow.rf_rmsprop(lr, 6, momentum=0.5, weight_decay=0.1),
+    "rf_adamw": lambda lr: rodflow.rf_adamw(lr, batch_size=6),
+    "if_shampoo": lambda lr: rodflow.if_shampoo(lr / 8, batch_size=6, max_size=2),
 }
 
 

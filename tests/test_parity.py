@@ -12,6 +12,7 @@ PARITIES = {
     "mu": Parity.OSCILLATING,
     "trace": Parity.OSCILLATING,
     "nu": Parity.AUXILIARY,
+    "factors": Parity.AUXILIARY,
     "count": Parity.CLOCK,
     "hyperparams": Parity.CONSTANT,
 }

@@ -56,7 +56,8 @@ class StableFlow(AbstractFlow):
     @property
     def integrator(self) -> Integrator:
         # Nearly relative: second moments are squares of small numbers, and must stay positive.
-        controller = diffrax.PIDController(rtol=1e-3, atol=1e-12, norm=_worst_leaf)
+        # No step is shorter than dtmin: where a gate opens, momentum starts from exactly zero.
+        controller = diffrax.PIDController(rtol=1e-3, atol=1e-12, norm=_worst_leaf, dtmin=1e-3)
         return Integrator(diffrax.Tsit5(), None, controller)
 
 
