@@ -2,8 +2,9 @@
 
 The parts are `tracking` (every optimizer and chain on the problem of MATH.md section 8, three
 seeds as lanes of one program), `covariance` (the published rod flow at ranks 1 and 4), `cost` (wall
-clock relative to the discrete run), `sweep` (lanes under vmap against runs one after the other) and
-`memory` (of a tracked run, against that of the optimizer and of one gradient).
+clock relative to the discrete run), `sweep` (lanes under vmap against runs one after the other),
+`memory` (of a tracked run, against that of the optimizer and of one gradient) and `peers` (every
+continuous-time model in double precision).
 All of them run unless some are named. Times are the best of several, so that they can be compared
 on a busy machine; distances are measured as in MATH.md section 7.
 """
@@ -22,7 +23,7 @@ from rich.console import Console
 from rich.table import Table
 
 import rodflow
-from experiments import config, optimizers, problems, runtime
+from experiments import config, optimizers, peers, problems, runtime
 from experiments.problems import Problem
 
 SEEDS = 3
@@ -244,6 +245,7 @@ PARTS = {
     "cost": cost,
     "sweep": sweep,
     "memory": memory,
+    "peers": lambda _, console: peers.peers(console, best_seconds),
 }
 
 

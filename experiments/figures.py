@@ -15,7 +15,7 @@ from matplotlib.colors import LinearSegmentedColormap, LogNorm, to_hex
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch, Rectangle
 
-from experiments import summary
+from experiments import comparison, summary
 from experiments.verdicts import Summary, Verdict, number
 
 
@@ -34,6 +34,10 @@ FLOWS = {
     "rod": Style("rod flow", "#D55E00", "-", "solid"),
     "covariance_1": Style("covariance rod, rank 1", "#CC79A7", (0, (1.5, 1)), "2px,2px"),
     "covariance_4": Style("covariance rod, rank 4", "#009E73", (0, (3, 1, 1, 1)), "dashdot"),
+    "rod_at_rest": Style("rod flow from rest", "#E69F00", (0, (4, 1)), "4px,1px"),
+    "central": Style("central flow", "#009E73", (0, (8, 2)), "8px,2px"),
+    "edge": Style("Edge Flow", "#000000", (0, (1, 1)), "1px,1px"),
+    "free_energy": Style("free-energy flow", "#8A6D00", (0, (2, 2)), "2px,2px"),
 }  # fmt: skip
 ITERATES = {"color": "#000000", "linewidth": 3.5, "alpha": 0.35}
 LARGEST = {"color": "#000000", "linewidth": 1.1, "zorder": 3}
@@ -46,6 +50,7 @@ IMPROVEMENT = LinearSegmentedColormap.from_list(
     "improvement", ["#D55E00", "#F2B48C", "#F7F7F7", "#9CCBE8", "#2F8AC4"]
 )
 DECADES = 2
+MARKERS = "osDv^<>P"
 
 STYLE: dict[Any, Any] = {
     "font.size": 8,
@@ -163,6 +168,32 @@ def _plot_flows(axes: Axes, values: xr.DataArray) -> None:
         label, color, linestyle, _ = style(str(name))
         line = {"color": color, "linestyle": linestyle, "linewidth": 1.3}
         axes.plot(values.step, values.sel(flow=name), label=label, **line)
+
+
+def models(cells: summary.Cells) -> Figure:
+    """Draw how far each model is from the mean of the runs, in units of the floor, on each cell."""
+    compared = comparison.table(cells)
+    names = summary.rows(cells)
+    labels = [f"{row}, {cell.attrs['optimizer']}" for row, cell in zip(names, cells, strict=True)]
+    with mpl.rc_context(STYLE):
+        figure = Figure(figsize=(6.5, 1.0 + 0.24 * len(cells)), layout="constrained")
+        axes = figure.subplots()
+        places = np.arange(len(cells))
+        for index, (flow, column) in enumerate(compared.items()):
+            offset = 0.5 * (index / (len(compared) - 1) - 0.5)
+            values = [np.nan if entry is None else entry.distance for entry in column]
+            marker = MARKERS[index % len(MARKERS)]
+            line: dict[str, Any] = {"color": style(flow).color, "marker": marker, "linestyle": ""}
+            axes.plot(values, places + offset, label=style(flow).label, markersize=4, **line)
+        axes.axvline(1, **EDGE)
+        axes.set_xscale("log")
+        axes.set_xlabel("mean distance to the mean of the runs, over the floor")
+        axes.set_yticks(places, labels)
+        axes.set_ylim(len(cells) - 0.5, -0.5)
+        axes.grid(axis="y", color="#EEEEEE", linewidth=7, zorder=0)
+        axes.tick_params(axis="y", length=0)
+        figure.legend(loc="outside upper left", ncols=4)
+    return figure
 
 
 def map_of(cells: summary.Cells, flow: str = "rod") -> Figure:

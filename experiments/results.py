@@ -24,6 +24,7 @@ _NETCDF = threading.Lock()  # the C library can be in one thread at a time
 _DISCRETE = {
     "loss": ("1", "loss of the iterates"),
     "mean_loss": ("1", "three-step average (1, 2, 1) / 4 of the loss of the iterates"),
+    "oscillation": ("1", "distance between the iterates and their midpoint"),
     "travelled": ("1", "distance of the iterates from where tracking started"),
     "diverged_at": ("optimizer steps", "step at which the iterates diverged, -1 if they did not"),
     "floor": ("1", "distance between the iterates and twins started one rounding unit away"),
@@ -41,6 +42,8 @@ _FLOW = {
     "loss_error": ("1", "relative error of the predicted loss against the three-step average"),
     "extent": ("1", "half-length of the rod in parameter space"),
     "gradients": ("1", "gradient evaluations per optimizer step"),
+    "hessians": ("1", "Hessian-vector products per optimizer step"),
+    "thirds": ("1", "third derivatives in two directions per optimizer step"),
     "diverged_at": ("optimizer steps", "step at which the flow diverged, -1 if it did not"),
     "ensemble_distance": ("1", "distance between the flow and the mean of the run and its twins"),
     "ensemble_loss_error": ("1", "relative error of the loss against the mean of run and twins"),

@@ -5,8 +5,9 @@ the three-step average of its loss (MATH.md section 7),
 
     wmid[t] = (w[t-1] + 2 w[t] + w[t+1]) / 4        Lavg[t] = (L[t-1] + 2 L[t] + L[t+1]) / 4
 
-so the run is kept one step ahead: the state at t + 1 beside the parameters and loss at t. A run
-that diverges stops where it was, its step is marked, and what is observed from there on is NaN.
+and its oscillation through | w[t] - wmid[t] |; so the run is kept one step ahead: the state at
+t + 1 beside the parameters and loss at t. A run that diverges stops where it was, its step is
+marked, and what is observed from there on is NaN.
 """
 
 from typing import NamedTuple
@@ -39,6 +40,7 @@ class Observation(NamedTuple):
     midpoint: PyTree
     loss: Float[Array, ""]
     mean_loss: Float[Array, ""]
+    oscillation: Float[Array, ""]
     state: PhaseState
 
 
@@ -62,7 +64,8 @@ def follow(
     )
     midpoint = jax.tree.map(_three_step_mean, before.params, now.params, now.state.params)
     mean_loss = _three_step_mean(before.loss, now.loss, iteration.loss(now.state.params))
-    seen = Observation(midpoint, now.loss, mean_loss, before.state)
+    oscillation = norm(jax.tree.map(jnp.subtract, now.params, midpoint))
+    seen = Observation(midpoint, now.loss, mean_loss, oscillation, before.state)
     return now, jax.tree.map(lambda x: jnp.where(now.diverged_at < 0, x, jnp.nan), seen)
 
 

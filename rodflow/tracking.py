@@ -66,6 +66,7 @@ class Tracking(NamedTuple):
 
     - `steps`: optimizer steps since tracking started.
     - `loss`, `mean_loss`: L[t] of the iterates and its three-step average Lavg[t].
+    - `oscillation`: | w[t] - wmid[t] |, what the extent of a flow is a model of.
     - `travelled`: distance of the midpoint from where tracking started.
     - `floor`: mean distance of the twins' midpoints from the run's; None without twins.
     - `observed`: what `observe` returned; None without it.
@@ -76,6 +77,7 @@ class Tracking(NamedTuple):
     steps: Int[Array, "*lanes records"]
     loss: Float[Array, "*lanes records"]
     mean_loss: Float[Array, "*lanes records"]
+    oscillation: Float[Array, "*lanes records"]
     travelled: Float[Array, "*lanes records"]
     floor: Float[Array, "*lanes records"] | None
     observed: PyTree
@@ -240,6 +242,7 @@ class Tracker(eqx.Module):
             steps=step,
             loss=seen.loss,
             mean_loss=seen.mean_loss,
+            oscillation=seen.oscillation,
             travelled=_distance(seen.midpoint, state.start),
             floor=floor,
             observed=None if self.observe is None else self.observe(seen.state),

@@ -82,3 +82,15 @@ def test_one_rounding_unit_is_the_next_float(dtype, params):
 
 def test_norm_runs_over_all_leaves():
     assert norm({"a": jnp.array([[3.0, 0.0]]), "b": (jnp.array(4.0),)}) == 5.0
+
+
+def test_oscillation_is_the_distance_from_the_midpoint():
+    """w[t] = 1 + t / 2 + (-1)^t / 4: its midpoints lie on the line, its oscillation is 1/4."""
+
+    def step(count):
+        return 0.5 - 0.5 * (-1.0) ** count
+
+    iteration = Iteration(lambda w: -jnp.sum(w), optax.sgd(step))
+    run = begin(iteration, iteration.init(jnp.array([1.25])))
+    _, seen = follow(iteration, run, jnp.array(5), 5)
+    np.testing.assert_allclose(seen.oscillation, 0.25, rtol=1e-5)

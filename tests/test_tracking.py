@@ -314,7 +314,7 @@ def test_every_step_may_be_recorded(params, network_loss):
 def tracking_of(distances):
     values = {name: np.array(distance) for name, distance in distances.items()}
     flows = {name: FlowTracking(value, *[None] * 9) for name, value in values.items()}
-    return Tracking(*[None] * 7, flows=flows)
+    return Tracking(*[None] * 8, flows=flows)
 
 
 def test_improvement_is_the_ratio_of_mean_distances():

@@ -41,10 +41,12 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 def print_markdown(runs: Sequence[Path]) -> None:
     """Print the summary table of each flow, as a README has it."""
-    from experiments import summary
+    from experiments import comparison, summary
     from experiments.report import cells
 
     loaded = [cells.load(path) for path in cells.find(runs)]
+    if all("ensemble_distance" in cell for cell in loaded):
+        print(comparison.markdown(loaded))
     for flow in summary.flows(loaded):
         print(f"**{flow}.** {summary.overall(loaded, flow)}\n")
         print(summary.markdown(loaded, flow))
@@ -90,6 +92,8 @@ def draw(loaded: Sequence[xr.Dataset], folder: Path) -> list[Path]:
 
     if flows := summary.flows(loaded):
         save("summary", figures.map_of(loaded, flows[0]))
+        if all("ensemble_distance" in cell for cell in loaded):
+            save("models", figures.models(loaded))
     terminal = Console(stderr=True)
     named = list(zip(slugs(loaded), loaded, strict=True))
     for name, cell in track(

@@ -85,6 +85,13 @@ class TextConfig:
     length: int = MISSING
 
 
+@dataclass
+class NothingConfig:
+    """`experiments.problems.data.nothing.nothing` has no arguments."""
+
+    _target_: str = MISSING
+
+
 def _check_seed(seed: int) -> None:
     check("data.seed", seed, 0 <= seed < 2**32, "from 0 to 2^32 - 1")
 
@@ -97,4 +104,5 @@ SCHEMAS = {
     "cifar10_schema": CIFAR10Config,
     "sequences_schema": SequencesConfig,
     "text_schema": TextConfig,
+    "nothing_schema": NothingConfig,
 }

@@ -18,6 +18,7 @@ class Loss(NamedFunction):
 
     squared_error = "experiments.problems.losses.squared_error"
     cross_entropy = "experiments.problems.losses.cross_entropy"
+    mean_output = "experiments.problems.losses.mean_output"
 
 
 class Activation(NamedFunction):
@@ -31,6 +32,15 @@ class Activation(NamedFunction):
     softplus = "jax.nn.softplus"
     sigmoid = "jax.nn.sigmoid"
     identity = "jax.nn.identity"
+
+
+class Toy(NamedFunction):
+    """Losses of a few parameters."""
+
+    quartic = "experiments.problems.models.toy.quartic"
+    square_root = "experiments.problems.models.toy.square_root"
+    rank_one = "experiments.problems.models.toy.rank_one"
+    valley = "experiments.problems.models.toy.valley"
 
 
 class FlowName(NamedFunction):

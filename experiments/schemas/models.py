@@ -4,8 +4,8 @@ from dataclasses import dataclass
 
 from omegaconf import MISSING
 
-from experiments.schemas.functions import Activation
-from experiments.schemas.ranges import check_above_zero, check_at_least
+from experiments.schemas.functions import Activation, Toy
+from experiments.schemas.ranges import check, check_above_zero, check_at_least
 
 
 @dataclass
@@ -136,6 +136,28 @@ class MambaConfig:
         check_at_least("model.kernel", self.kernel, 1)
 
 
+PARAMETERS = {Toy.quartic: 2, Toy.square_root: 2, Toy.rank_one: 6, Toy.valley: 2}
+
+
+@dataclass
+class ToyConfig:
+    """Arguments of `experiments.problems.models.toy.toy`."""
+
+    _target_: str = MISSING
+    function: Toy = MISSING
+    start: list[float] = MISSING
+    spread: float = MISSING
+
+    def __post_init__(self):
+        wanted = PARAMETERS[self.function]
+        if len(self.start) != wanted:
+            raise ValueError(
+                f"model.start={self.start} has {len(self.start)} numbers; "
+                f"model.function={self.function.name} has {wanted} parameters"
+            )
+        check("model.spread", self.spread, self.spread >= 0, "at least 0")
+
+
 SCHEMAS = {
     "mlp_schema": MLPConfig,
     "cnn_schema": CNNConfig,
@@ -144,4 +166,5 @@ SCHEMAS = {
     "transformer_schema": TransformerConfig,
     "lstm_schema": LSTMConfig,
     "mamba_schema": MambaConfig,
+    "toy_schema": ToyConfig,
 }

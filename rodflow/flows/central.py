@@ -66,11 +66,12 @@ class CentralFlow(AbstractFlow):
     - `iteration`: the optimizer and its loss.
     - `modes`: the leading modes that are followed, k; fewer where there are fewer parameters.
     - `near`: the effective sharpness above which a mode takes part in the complementarity problem.
+    - `period`: the optimizer steps within which a mode beyond the edge is brought back to it; the
+        default integrator holds what belongs to the oscillation for as long.
     - `corrected`: add the look-back (BEA) term, for solvers other than the default.
 
     Each evaluation of the field takes one gradient, k Hessian-vector products, and a (a + 1) / 2
-    third derivatives for a modes near the edge. The default integrator evaluates what belongs to
-    the oscillation once a step and holds it. **Raises** `ValueError` for numbers out of range.
+    third derivatives for a modes near the edge. **Raises** `ValueError` for numbers out of range.
 
     Source: Cohen et al. 2025, arXiv 2410.24206; beyond gradient descent and RMSProp, ours.
     """
@@ -78,11 +79,14 @@ class CentralFlow(AbstractFlow):
     iteration: Iteration
     modes: int = 6
     near: float = 0.9
+    period: int = 2
     corrected: bool = eqx.field(default=False, kw_only=True)
 
     def __check_init__(self) -> None:
         if self.modes < 1:
             raise ValueError(f"`modes` is {self.modes}; it must be at least 1.")
+        if self.period < 1:
+            raise ValueError(f"`period` is {self.period}; it must be at least 1.")
         if not 0 < self.near < 1:
             raise ValueError(f"`near` is {self.near}; it must be between 0 and 1.")
 
@@ -106,12 +110,11 @@ class CentralFlow(AbstractFlow):
             lambda d: jnp.tensordot(weights, d, 1).astype(d.dtype), averages.drives
         )
         turn = modes.rotation
-        steady = CentralState(
-            drive,
-            jax.tree.map(jnp.subtract, critical.next_basis(modes), y.basis),
-            turn.T @ covariance @ turn - y.covariance,
-            modes.values / 2 - y.sharpness,
-        )
+        found = critical.next_basis(modes), turn.T @ covariance @ turn, modes.values / 2
+        present = y.basis, y.covariance, y.sharpness
+        # Reached when the period is over.
+        rates = jax.tree.map(lambda new, old: (new - old) / self.period, found, present)
+        steady = CentralState(drive, *rates)
 
         def field(y: CentralState) -> CentralState:
             moving = jax.tree.map(jnp.add, self.iteration.increment(y.z), drive)
@@ -153,7 +156,7 @@ class CentralFlow(AbstractFlow):
         drifts = jax.vmap(lambda dz: self._drift(modes, averages.thirds, dz))(everything)
         near = jnp.arange(k) < count
         drifts = jnp.where(near[:, None] & near, drifts, 0)
-        slack = jnp.diag(2 - modes.values) - drifts[0]
+        slack = jnp.diag(2 - modes.values) / self.period - drifts[0]
         operator = -jnp.moveaxis(drifts[1:][critical.pair_of(k)], (0, 1), (2, 3))
         return complementary(slack, operator)
 
@@ -193,4 +196,4 @@ class CentralFlow(AbstractFlow):
 
     @property
     def integrator(self) -> Integrator:
-        return Integrator(Held(self.hold), 1.0)
+        return Integrator(Held(self.hold, substeps=2 * self.period), float(self.period))

@@ -88,7 +88,7 @@ def central_of(flow, y):
 def test_gradient_descent_as_published(network_loss, params, at_the_edge):
     """-lr [grad L + grad <Sigma, H> / 2], from dense derivatives, with complementary slack."""
     lr = at_the_edge
-    flow = CentralFlow(Iteration(network_loss, optax.sgd(lr)), modes=3)
+    flow = CentralFlow(Iteration(network_loss, optax.sgd(lr)), modes=3, period=1)
     y = flow.init(flow.iteration.init(params))
     moved, sigma = central_of(flow, y)
     sigma = lr * sigma  # u = lr^1/2 v
@@ -128,7 +128,7 @@ def test_rmsprop_as_published(network_loss, params, b2):
     lr = 1.02 / float(rodflow.effective_sharpness(network_loss, rmsprop(1.0), state)[0])
     iteration = Iteration(network_loss, rmsprop(lr))
     state = iteration.init(params)
-    flow = CentralFlow(iteration, modes=2)
+    flow = CentralFlow(iteration, modes=2, period=1)
     y = flow.init(state)
     after = jax.jit(flow.increment)(y)
     _, hessian, third = dense(iteration, y)
@@ -172,7 +172,7 @@ def test_lanes_are_runs_of_their_own():
 
 
 def test_work_is_counted():
-    """One gradient and k products when held, four gradients between; a (a + 1) / 2 thirds."""
+    """In two steps one gradient, k products, a (a + 1) / 2 thirds, and eight gradients between."""
     tracking = rodflow.track(
         valley,
         optax.sgd(LEARNING_RATE),
@@ -184,13 +184,14 @@ def test_work_is_counted():
     )
     central = tracking.flows["central"]
     work = central.gradients, central.hessians, central.thirds
-    np.testing.assert_allclose(jnp.concatenate(work), [5, 3, 1], rtol=1e-6)
+    np.testing.assert_allclose(jnp.concatenate(work), [4.5, 1.5, 0.5], rtol=1e-6)
 
 
 @pytest.mark.parametrize(
     ("options", "message"),
     [
         ({"modes": 0}, "`modes` is 0; it must be at least 1"),
+        ({"period": 0}, "`period` is 0; it must be at least 1"),
         ({"near": 1.0}, "`near` is 1.0; it must be between 0 and 1"),
     ],
 )
