@@ -67,7 +67,8 @@ class CentralFlow(AbstractFlow):
     - `modes`: the leading modes that are followed, k; fewer where there are fewer parameters.
     - `near`: the effective sharpness above which a mode takes part in the complementarity problem.
     - `period`: the optimizer steps within which a mode beyond the edge is brought back to it; the
-        default integrator holds what belongs to the oscillation for as long.
+        default integrator holds what belongs to the oscillation for as long. 2 halves the cost of
+        a chain without momentum; with momentum the oscillation would go on and off.
     - `corrected`: add the look-back (BEA) term, for solvers other than the default.
 
     Each evaluation of the field takes one gradient, k Hessian-vector products, and a (a + 1) / 2
@@ -79,7 +80,7 @@ class CentralFlow(AbstractFlow):
     iteration: Iteration
     modes: int = 6
     near: float = 0.9
-    period: int = 2
+    period: int = 1
     corrected: bool = eqx.field(default=False, kw_only=True)
 
     def __check_init__(self) -> None:

@@ -42,7 +42,7 @@ def test_all_flows_are_drawn_each_in_its_own_way(cell):
         labels = [line.get_label() for line in panel.lines]
         assert len(looks) == len(labels)
         assert len([label for label in labels if label in known_labels()]) == flows
-    styles = [figures.style(name) for name in (*figures.FLOWS, "free_energy")]
+    styles = [figures.style(name) for name in (*figures.FLOWS, "unknown")]
     for different in zip(*styles, strict=True):
         assert len({str(value) for value in different}) == len(styles)
 

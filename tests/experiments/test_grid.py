@@ -127,7 +127,7 @@ def test_twenty_kills_change_no_bit(tmp_path):
 def test_ctrl_c_ends_a_study_in_one_line(tmp_path):
     process = study_process(tmp_path / "run", tmp_path / "cache", start_new_session=True)
     deadline = time.monotonic() + 120
-    while not list((tmp_path / "run").rglob("segment-*.nc")) and time.monotonic() < deadline:
+    while not list((tmp_path / "run").rglob("*.nc")) and time.monotonic() < deadline:
         time.sleep(0.1)
     os.killpg(process.pid, signal.SIGINT)  # as a terminal does, to all of its processes
     _, err = process.communicate(timeout=60)

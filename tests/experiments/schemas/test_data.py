@@ -34,9 +34,14 @@ def test_cifar10_has_the_subset_of_the_papers():
     assert (chosen.size, chosen.classes, chosen.side) == (1000, 4, 32)
 
 
+def test_nothing_is_one_sample():
+    inputs, targets = instantiate(load(["data=nothing"]).data)
+    assert inputs.shape == targets.shape == (1, 1)
+
+
 def test_every_data_set_has_been_tested():
     files = {path.stem for path in (config.CONFIGS / "data").glob("*.yaml")}
-    assert files == {*INPUT_SHAPES, "cifar10"}
+    assert files == {*INPUT_SHAPES, "cifar10", "nothing"}
 
 
 @pytest.mark.parametrize(
