@@ -254,7 +254,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("parts", nargs="*", choices=[[], *PARTS], help="default: all of them")
     chosen = parser.parse_args().parts or list(PARTS)
-    console = Console()
+    terminal = Console()
+    console = terminal if terminal.is_terminal else Console(width=120)  # wide enough for a file
     for note in runtime.configure():
         console.print(note, style="dim")
     # Compilation is part of what `sweep` measures: nothing is taken from an earlier run.

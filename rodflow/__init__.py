@@ -19,12 +19,12 @@ from rodflow.flows.stable import StableFlow as StableFlow
 from rodflow.iteration import Iteration as Iteration
 from rodflow.iteration import PhaseState as PhaseState
 from rodflow.parity import Parity as Parity
+from rodflow.records import FlowTracking as FlowTracking
+from rodflow.records import Tracking as Tracking
 from rodflow.solvers import Held as Held
 from rodflow.solvers import Integrator as Integrator
 from rodflow.solvers import LookbackEuler as LookbackEuler
-from rodflow.tracking import FlowTracking as FlowTracking
 from rodflow.tracking import Tracker as Tracker
-from rodflow.tracking import Tracking as Tracking
 from rodflow.tracking import track as track
 from rodflow.transforms.inverse_free_shampoo import if_shampoo as if_shampoo
 from rodflow.transforms.inverse_free_shampoo import scale_by_if_shampoo as scale_by_if_shampoo

@@ -36,8 +36,9 @@ from jaxtyping import Array, Float, PyTree
 from rodflow.complementarity import complementary
 from rodflow.curvature import nyquist_response
 from rodflow.flows import critical, rows
+from rodflow.flows.averaged import AbstractAveragedFlow
 from rodflow.flows.critical import Modes
-from rodflow.flows.flow import AbstractFlow, Work
+from rodflow.flows.flow import Work
 from rodflow.iteration import Iteration, PhaseState
 from rodflow.solvers import Held, Integrator
 
@@ -58,7 +59,7 @@ class _Averages(NamedTuple):
     drives: PhaseState
 
 
-class CentralFlow(AbstractFlow):
+class CentralFlow(AbstractAveragedFlow):
     """The central flow of an optimizer.
 
     Arguments:
@@ -96,11 +97,7 @@ class CentralFlow(AbstractFlow):
         nothing = jnp.zeros_like(found.rotation)
         return CentralState(state, found.vectors, nothing, found.values / 2)
 
-    def increment(self, y: CentralState) -> CentralState:
-        return self.hold(y)(y)
-
     def hold(self, y: CentralState) -> Callable[[CentralState], CentralState]:
-        """The field with the oscillation as it is at `y`, and one gradient left to evaluate."""
         modes = critical.leading(self.iteration, y.z, y.basis)
         count = jnp.sum(modes.values > 2 * self.near)
         averages = self._averages(y.z, modes, count)
@@ -115,13 +112,7 @@ class CentralFlow(AbstractFlow):
         present = y.basis, y.covariance, y.sharpness
         # Reached when the period is over.
         rates = jax.tree.map(lambda new, old: (new - old) / self.period, found, present)
-        steady = CentralState(drive, *rates)
-
-        def field(y: CentralState) -> CentralState:
-            moving = jax.tree.map(jnp.add, self.iteration.increment(y.z), drive)
-            return steady._replace(z=moving)
-
-        return field
+        return self.moving(drive, CentralState(drive, *rates))
 
     def _averages(self, z: PhaseState, modes: Modes, count: Array) -> _Averages:
         """What each pair of modes adds to the increment, per unit of X, and T of each."""
@@ -166,34 +157,14 @@ class CentralFlow(AbstractFlow):
         _, change = jax.jvp(
             lambda after: nyquist_response(self.iteration, after), (modes.after,), (dz,)
         )
-        relative = jax.tree.map(
-            lambda c, r: jnp.where(r > 0, c / jnp.where(r > 0, r, 1), 0), change, modes.response
-        )
+        relative = jax.tree.map(critical.ratio, change, modes.response)
         bent = rows.along(thirds, dz.params)[critical.pair_of(len(modes.values))]
         scaled = rows.gram(modes.displacements, modes.products, relative)
         return bent + (scaled + scaled.T) / 2
 
-    def center(self, y: CentralState) -> PyTree[Array]:
-        return y.z.params
-
-    def predicted_loss(self, y: CentralState) -> Float[Array, ""]:
-        """L + <H, Sigma> / 2."""
-        return critical.mean_loss(self.iteration, y.z, self._amplitudes(y))
-
-    def extent(self, y: CentralState) -> Float[Array, ""]:
-        """The root of the trace of Sigma, in parameter space."""
-        return critical.length(self._amplitudes(y))
-
-    def _amplitudes(self, y: CentralState) -> PyTree:
-        return critical.amplitudes(self.iteration, y.z, y.basis, y.covariance)
-
     def holding(self, y: CentralState) -> Work:
         count = jnp.sum(y.sharpness > self.near)
         return Work(jnp.ones(()), jnp.asarray(float(len(y.sharpness))), count * (count + 1) / 2)
-
-    @property
-    def gradients(self) -> int:
-        return 1
 
     @property
     def integrator(self) -> Integrator:

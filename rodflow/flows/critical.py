@@ -118,9 +118,7 @@ def phase_displacements(iteration: Iteration, modes: Modes, moves: PyTree) -> Ph
     """The rows of phase space that belong to oscillations of the parameters by the rows `moves`."""
 
     def one(move: PyTree) -> PhaseState:
-        grads = jax.tree.map(
-            lambda u, r: jnp.where(r > 0, 2 * u / jnp.where(r > 0, r, 1), 0), move, modes.response
-        )
+        grads = jax.tree.map(lambda u, r: ratio(2 * u, r), move, modes.response)
         return oscillation(iteration, modes.after, grads)._replace(params=move)
 
     return jax.vmap(one)(moves)
@@ -191,6 +189,11 @@ def mean_loss(iteration: Iteration, z: PhaseState, amplitudes: PyTree) -> Float[
 def length(amplitudes: PyTree) -> Float[Array, ""]:
     """The root of the trace of their covariance."""
     return jnp.sqrt(jnp.trace(rows.gram(amplitudes, amplitudes)))
+
+
+def ratio(a: Array, b: Array) -> Array:
+    """A / b, and 0 where b is 0: what does not respond does not oscillate."""
+    return jnp.where(b != 0, a / jnp.where(b != 0, b, 1), 0)
 
 
 def pairs(k: int) -> Int[np.ndarray, "pairs 2"]:

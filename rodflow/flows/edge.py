@@ -84,12 +84,12 @@ class EdgeFlow(AbstractFlow):
             (jnp.ones(()),),
         )
         # The alternating gradient under which the parameters oscillate by u.
-        grads = jax.tree.map(lambda u, a: _ratio(u, a), u, response)
+        grads = jax.tree.map(lambda u, a: critical.ratio(u, a), u, response)
         weight = jax.tree.map(jnp.multiply, u, grads)
         sharpness = 2 * optax.tree.vdot(u, product) / optax.tree.vdot(u, grads)
         slowness = (
             -2
-            * optax.tree.vdot(weight, jax.tree.map(_ratio, slope, response))
+            * optax.tree.vdot(weight, jax.tree.map(critical.ratio, slope, response))
             / optax.tree.vdot(u, grads)
         )
         xi = oscillation(iteration, after, grads)._replace(params=u)
@@ -125,8 +125,3 @@ class EdgeFlow(AbstractFlow):
     def integrator(self) -> Integrator:
         # The direction turns at rates up to 2 S, 4 at the edge.
         return Integrator(diffrax.Heun(), 0.25)
-
-
-def _ratio(a: Array, b: Array) -> Array:
-    """A / b, and 0 where b is 0: what does not respond does not oscillate."""
-    return jnp.where(b != 0, a / jnp.where(b != 0, b, 1), 0)

@@ -32,7 +32,8 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, PyTree
 
 from rodflow.flows import critical, rows
-from rodflow.flows.flow import AbstractFlow, Work
+from rodflow.flows.averaged import AbstractAveragedFlow
+from rodflow.flows.flow import Work
 from rodflow.flows.rod import optional_array, rounding_seed
 from rodflow.iteration import Iteration, PhaseState
 from rodflow.solvers import Held, Integrator
@@ -46,7 +47,7 @@ class FreeEnergyState(NamedTuple):
     covariance: Float[Array, "r r"]
 
 
-class FreeEnergyFlow(AbstractFlow):
+class FreeEnergyFlow(AbstractAveragedFlow):
     """The free-energy flow of an optimizer without momentum.
 
     Arguments:
@@ -74,11 +75,7 @@ class FreeEnergyFlow(AbstractFlow):
         found = critical.first_modes(self.iteration, state, self.rank)
         return FreeEnergyState(state, found.vectors, jnp.zeros_like(found.rotation))
 
-    def increment(self, y: FreeEnergyState) -> FreeEnergyState:
-        return self.hold(y)(y)
-
     def hold(self, y: FreeEnergyState) -> Callable[[FreeEnergyState], FreeEnergyState]:
-        """The field with the oscillation as it is at `y`, and one gradient left to evaluate."""
         modes = critical.leading(self.iteration, y.z, y.basis)
         turn = modes.rotation
         amplitudes = rows.root(turn @ y.covariance @ turn.T)
@@ -95,9 +92,7 @@ class FreeEnergyFlow(AbstractFlow):
         drive = jax.tree.map(lambda d: jnp.sum(d, axis=0) / 2, drives)
         # The drift of the parameters in the metric of the modes, of which a unit moves them by u.
         drift = jax.tree.map(
-            lambda g, r: jnp.where(r > 0, g**2 / jnp.where(r > 0, r, 1), 0),
-            modes.increment.params,
-            modes.response,
+            lambda g, r: critical.ratio(g**2, r), modes.increment.params, modes.response
         )
         seed = rounding_seed(y.z.params) if self.seed is None else self.seed
         floor = seed**2 * jax.tree.reduce(jnp.add, jax.tree.map(jnp.sum, drift))
@@ -105,34 +100,11 @@ class FreeEnergyFlow(AbstractFlow):
         x = y.covariance
         change = -(x @ m + m @ x) + m @ x @ m + 2 * floor * jnp.eye(len(m), dtype=m.dtype)
         basis = jax.tree.map(jnp.subtract, critical.next_basis(modes), y.basis)
-
-        def field(y: FreeEnergyState) -> FreeEnergyState:
-            moving = jax.tree.map(jnp.add, self.iteration.increment(y.z), drive)
-            return FreeEnergyState(moving, basis, change)
-
-        return field
-
-    def center(self, y: FreeEnergyState) -> PyTree[Array]:
-        return y.z.params
-
-    def predicted_loss(self, y: FreeEnergyState) -> Float[Array, ""]:
-        """L + <H, S> / 2."""
-        return critical.mean_loss(self.iteration, y.z, self._amplitudes(y))
-
-    def extent(self, y: FreeEnergyState) -> Float[Array, ""]:
-        """The root of the trace of S, in parameter space."""
-        return critical.length(self._amplitudes(y))
-
-    def _amplitudes(self, y: FreeEnergyState) -> PyTree:
-        return critical.amplitudes(self.iteration, y.z, y.basis, y.covariance)
+        return self.moving(drive, FreeEnergyState(drive, basis, change))
 
     def holding(self, y: FreeEnergyState) -> Work:
         rank = float(len(y.covariance))
         return Work(*jnp.array([1.0, rank, rank]))
-
-    @property
-    def gradients(self) -> int:
-        return 1
 
     @property
     def integrator(self) -> Integrator:
