@@ -5,10 +5,11 @@ BIN := .venv/bin
 STAMP := .venv/.installed
 ARGS ?=
 
-.PHONY: help run report test test-all lint format types bench clean
+.PHONY: help run study report test test-all lint format types bench clean
 
 help:
 	@echo 'make run [ARGS="optimizer=gd num_steps=300"]   the main job, into a new folder below runs/'
+	@echo 'make study ARGS=experiment=rectification         a study of another kind, as far as it is not done'
 	@echo 'make report ARGS=runs/papers_small               a page and figures of what is below a folder'
 	@echo 'make test | test-all        the tests without | with the slow ones'
 	@echo 'make lint | format | types  ruff check, rewrite with ruff, pyright'
@@ -23,6 +24,9 @@ $(STAMP): pyproject.toml
 
 run: $(STAMP)
 	$(BIN)/python -m experiments.run $(ARGS)
+
+study: $(STAMP)
+	$(BIN)/python -m experiments.study $(ARGS)
 
 report: $(STAMP)
 	$(BIN)/python -m experiments.report $(ARGS)

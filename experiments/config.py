@@ -7,14 +7,14 @@ that Hydra checks them against, and `__post_init__` checks the ranges of a compl
 from collections.abc import Sequence
 from dataclasses import dataclass, fields, is_dataclass
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 from hydra import compose, initialize_config_dir
 from hydra.core.config_store import ConfigStore
 from hydra.core.global_hydra import GlobalHydra
 from omegaconf import MISSING, DictConfig, OmegaConf
 
-from experiments.schemas import data, models
+from experiments.schemas import data, experiments, models
 from experiments.schemas.functions import Loss
 from experiments.schemas.grid import GridConfig
 from experiments.schemas.ranges import check
@@ -77,24 +77,40 @@ class RunConfig:
             check("kappa", self.kappa, self.kappa >= 0, "at least 0")
 
 
+@dataclass
+class StudyConfig:
+    """A study of `experiments.studies`, instantiated from its keys."""
+
+    experiment: Any = MISSING
+
+
 def register() -> None:
     """Tell Hydra the schemas that the files in `configs/` name in their defaults lists."""
     store = ConfigStore.instance()
     store.store(name="run_schema", node=RunConfig)
+    store.store(name="study_schema", node=StudyConfig)
     store.store(group="optimizer", name="optimizer_schema", node=OptimizerConfig)
-    for group, schemas in (("model", models.SCHEMAS), ("data", data.SCHEMAS)):
+    groups = {
+        "model": models.SCHEMAS,
+        "data": data.SCHEMAS,
+        "experiment": experiments.SCHEMAS,
+    }
+    for group, schemas in groups.items():
         for name, node in schemas.items():
             store.store(group=group, name=name, node=node)
 
 
-def checked(config: DictConfig) -> RunConfig:
+def checked(config: DictConfig) -> Any:
     """Turn a composed configuration into dataclasses, which checks all keys and ranges.
+
+    Returns:
+        A `RunConfig` or a `StudyConfig`, whichever the configuration is by its own schema.
 
     Raises:
         ValueError: a key is unknown, has no value, or has one out of range.
     """
     _check_keys(config)
-    return cast(RunConfig, OmegaConf.to_object(config))
+    return OmegaConf.to_object(config)
 
 
 def _check_keys(config: DictConfig, prefix: str = "") -> None:

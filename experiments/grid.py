@@ -7,8 +7,6 @@ so the same command continues a study that was killed, and a longer list of opti
 extends one.
 """
 
-import contextlib
-import os
 from collections.abc import Callable, Iterator
 from concurrent.futures import FIRST_COMPLETED, wait
 from pathlib import Path
@@ -19,9 +17,6 @@ from experiments import cell as cells
 from experiments import workers
 from experiments.cell import Cell
 from experiments.config import RunConfig, load
-
-with contextlib.suppress(ImportError):  # not on Windows
-    import fcntl
 
 PERIOD = 1.0  # seconds between two looks at the progress
 
@@ -95,24 +90,3 @@ def run(
             workers.stop(pool)
             raise
     return [results[cell.name] for cell in study]
-
-
-@contextlib.contextmanager
-def alone_in(folder: Path) -> Iterator[None]:
-    """Refuse to work in a folder that another process works in.
-
-    Raises:
-        ValueError: another one does.
-    """
-    if "fcntl" not in globals():
-        yield
-        return
-    descriptor = os.open(folder / ".lock", os.O_CREAT | os.O_RDWR)
-    try:
-        # The system takes the lock back when the process ends, however it ends.
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        yield
-    except BlockingIOError:
-        raise ValueError(f"{folder} is in use by another run; wait for it or stop it") from None
-    finally:
-        os.close(descriptor)

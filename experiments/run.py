@@ -6,20 +6,17 @@ killed. A mistake of the user is reported in one line; with HYDRA_FULL_ERROR=1 i
 with a traceback.
 """
 
-import contextlib
-import io
-import os
 from pathlib import Path
 
 import hydra
-from hydra._internal.utils import get_args_parser
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, OmegaConf
 from rich.console import Console
 
+from experiments import command_line
 from experiments import config as configuration
 from experiments.errors import reported_in_one_line
-from experiments.storage import write_atomically
+from experiments.storage import alone_in, write_atomically
 
 
 @hydra.main(config_path=str(configuration.CONFIGS), config_name="run", version_base="1.3")
@@ -27,7 +24,7 @@ def app(composed: DictConfig) -> None:
     """Run the study that a composed configuration describes."""
     folder = Path(HydraConfig.get().runtime.output_dir)
     # Caught in here, because Hydra adds lines of its own to an exception that leaves a job.
-    with reported_in_one_line(), removed_if_empty(folder):
+    with reported_in_one_line(), command_line.removed_if_empty(folder):
         config = configuration.checked(composed)
         # First of all, so that a folder that cannot be written costs no minutes of computing.
         resolved = OmegaConf.to_yaml(composed, resolve=True)
@@ -50,7 +47,7 @@ def edge_into(folder: Path, config: configuration.RunConfig, console: Console) -
     """Run the main job, print its table and leave its results and figure in a folder."""
     from experiments import edge, figures, results, terminal
 
-    with terminal.progress() as progress:
+    with terminal.progress("steps") as progress:
         measured = edge.run(config, progress)
     results.save(measured, folder / "results.nc")
     write_atomically(folder / "figure.png", figures.png(measured))
@@ -67,7 +64,7 @@ def grid_into(
 
     assert config.grid is not None
     cells = grid.cells_of(config, folder)
-    with grid.alone_in(folder):
+    with alone_in(folder):
         write_atomically(folder / "config.yaml", resolved.encode())
         with terminal.cell_progress(console, cells) as progress:
             done = grid.run(cells, config.grid.workers, progress)
@@ -76,36 +73,9 @@ def grid_into(
     console.print(f"run folder: {folder}", soft_wrap=True, highlight=False)
 
 
-@contextlib.contextmanager
-def removed_if_empty(folder: Path):
-    """Leave no empty folder behind after a failure; Hydra makes it before it calls the job."""
-    try:
-        yield
-    except BaseException:
-        with contextlib.suppress(OSError):
-            folder.rmdir()
-        raise
-
-
-def check_flags() -> None:
-    """Refuse an unknown `--flag`, for which Hydra would print its whole usage."""
-    said = io.StringIO()
-    try:
-        with contextlib.redirect_stderr(said):
-            get_args_parser().parse_args()
-    except SystemExit:
-        reason = said.getvalue().strip().rpartition("error: ")[2]
-        raise ValueError(f"{reason}; settings are written KEY=VALUE, without dashes") from None
-
-
 def main() -> None:
     """Entry point."""
-    # Without it Hydra prints errors itself, over several lines.
-    os.environ["HYDRA_FULL_ERROR"] = "1"
-    configuration.register()
-    with reported_in_one_line():
-        check_flags()
-        app()
+    command_line.start(app)
 
 
 if __name__ == "__main__":

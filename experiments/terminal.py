@@ -14,21 +14,25 @@ from rich.table import Table
 
 from experiments import summary
 from experiments.cell import Cell
+from experiments.studies import study
 
 
 @contextmanager
-def progress() -> Iterator[Callable[[str, int, int], None]]:
+def progress(unit: str) -> Iterator[Callable[[str, int, int], None]]:
     """Show one bar on standard error, if that is a terminal.
 
+    Args:
+        unit: what is counted, in the plural.
+
     Yields:
-        A function of what is being done, the steps done, and the steps in total.
+        A function of what is being done, the units done, and the units in total.
     """
     console = Console(stderr=True)
     columns = (
         TextColumn("{task.description:<24}"),
         BarColumn(),
         MofNCompleteColumn(),
-        TextColumn("steps, left"),
+        TextColumn(f"{unit}, left"),
         TimeRemainingColumn(),
     )
     with Progress(
@@ -115,6 +119,16 @@ def study_remarks(cells: Sequence[xr.Dataset]) -> str:
     """Say in a sentence for each flow how it did where the edge was reached."""
     flows = summary.flows(cells)
     return "\n".join(f"{flow}: {summary.overall(cells, flow)}" for flow in flows)
+
+
+def as_table(table: study.Table) -> Table:
+    """A table of a study, whose first column names the rows."""
+    shown = Table(title=table.title)
+    for index, heading in enumerate(table.columns):
+        shown.add_column(heading, justify="right" if index else "left")
+    for row in table.rows:
+        shown.add_row(*row)
+    return shown
 
 
 def table(results: xr.Dataset) -> Table:

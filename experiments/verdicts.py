@@ -131,7 +131,7 @@ def representative(cell: xr.Dataset, flow: str = "rod") -> int:
     return int(order[(len(order) - 1) // 2]) if order else 0
 
 
-def number(value: int | float, digits: int = 3) -> str:
+def number(value: int | float | np.floating, digits: int = 3) -> str:
     """Write so many significant digits; powers of ten only where the number is tiny or huge."""
     value = float(value)
     if np.isnan(value):

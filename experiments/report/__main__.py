@@ -1,8 +1,9 @@
 """`python -m experiments.report RUN... [--output FILE]`: one offline page and the paper's figures.
 
-A RUN is a folder; every `results.nc` at or below it is one cell, an optimizer on an architecture.
-The page is one HTML file that needs no network. Beside it come `summary.png` and `summary.pdf`, and
-in `figures/` a PNG and a PDF of each cell, of the seed whose improvement is the median.
+A RUN is a folder; every `results.nc` at or below it is one cell, an optimizer on an architecture,
+or one study of another kind. The page is one HTML file that needs no network. Beside it come
+`summary.png` and `summary.pdf`, and in `figures/` a PNG and a PDF of each cell, of the seed whose
+improvement is the median, and of each figure of the other studies.
 """
 
 import argparse
@@ -40,16 +41,19 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 
 def print_markdown(runs: Sequence[Path]) -> None:
-    """Print the summary table of each flow, as a README has it."""
+    """Print the summary table of each flow and the tables of each study, as a README has them."""
     from experiments import comparison, summary
     from experiments.report import cells
+    from experiments.studies.study import markdown
 
-    loaded = [cells.load(path) for path in cells.find(runs)]
-    if all("ensemble_distance" in cell for cell in loaded):
+    loaded, studies = cells.load_all(runs)
+    if loaded and all("ensemble_distance" in cell for cell in loaded):
         print(comparison.markdown(loaded))
     for flow in summary.flows(loaded):
         print(f"**{flow}.** {summary.overall(loaded, flow)}\n")
         print(summary.markdown(loaded, flow))
+    for study in studies:
+        print(markdown(study))
 
 
 def write(runs: Sequence[Path], output: Path, with_figures: bool = True) -> None:
@@ -61,25 +65,26 @@ def write(runs: Sequence[Path], output: Path, with_figures: bool = True) -> None
         with_figures: whether to draw the figures as well.
 
     Raises:
-        ValueError: a run has no results, or they are not those of a cell.
+        ValueError: a run has no results, or they are not those of a cell or a study.
         OSError: something could not be read or written.
     """
     from experiments.report import cells, page  # what follows imports JAX, which takes a while
 
-    loaded = [cells.load(path) for path in cells.find(runs)]
+    loaded = cells.load_all(runs)
     output.parent.mkdir(parents=True, exist_ok=True)
     console = Console(highlight=False, soft_wrap=True)
-    write_atomically(output, page.render(loaded).encode(errors="backslashreplace"))
+    write_atomically(output, page.render(*loaded).encode(errors="backslashreplace"))
     console.print(f"report: {output}", markup=False)
     if with_figures:
-        files = draw(loaded, output.parent)
+        files = draw(*loaded, output.parent)
         console.print(f"figures: {len(files)} files in {output.parent}", markup=False)
 
 
-def draw(loaded: Sequence[xr.Dataset], folder: Path) -> list[Path]:
-    """Draw the map of the study and the overview of each cell, each as PNG and PDF."""
+def draw(loaded: Sequence[xr.Dataset], studies: Sequence[xr.Dataset], folder: Path) -> list[Path]:
+    """Draw the map of the cells, the overview of each, and the figures of the other studies."""
     from experiments import figures, summary
     from experiments.report.cells import slugs
+    from experiments.studies.study import study_of
     from experiments.verdicts import representative
 
     (folder / "figures").mkdir(exist_ok=True)
@@ -100,6 +105,9 @@ def draw(loaded: Sequence[xr.Dataset], folder: Path) -> list[Path]:
         named, "figures", console=terminal, transient=True, disable=not terminal.is_terminal
     ):
         save(f"figures/{name}", figures.overview(cell.isel(seed=representative(cell))))
+    for results in studies:
+        for name, figure in study_of(results).figures(results).items():
+            save(f"figures/{name}", figure)
     return files
 
 

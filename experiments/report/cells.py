@@ -1,13 +1,15 @@
-"""The cells of a study: where they are, and what has to be in them."""
+"""What a report is of: the cells of tracked runs and the other studies, read from their files."""
 
 import json
 import re
 from collections.abc import Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 import xarray as xr
 
 from experiments import results, summary
+from experiments.studies.study import study_of
 
 NEEDED = {
     "dimension": {"seed", "flow", "step", "mode"},
@@ -36,19 +38,43 @@ def find(runs: Sequence[Path]) -> list[Path]:
     return list(found.values())
 
 
+class Loaded(NamedTuple):
+    """What was found: the cells of tracked runs, and studies of another kind."""
+
+    cells: list[xr.Dataset]
+    studies: list[xr.Dataset]
+
+
+def load_all(runs: Sequence[Path]) -> Loaded:
+    """Read every `results.nc` at or below some folders; raises what `find` and `load` do."""
+    loaded = [load(path) for path in find(runs)]
+    return Loaded(
+        [results for results in loaded if "study" not in results.attrs],
+        [results for results in loaded if "study" in results.attrs],
+    )
+
+
 def load(path: Path) -> xr.Dataset:
-    """Read one cell.
+    """Read one cell, or one study of another kind.
 
     Raises:
         OSError: the file cannot be read, or is no netCDF file.
-        ValueError: it is broken inside, or not the results of a cell.
+        ValueError: it is broken inside, or the results of neither.
     """
     try:
-        cell = results.load(path)
+        loaded = results.load(path)
     except OSError:
         raise
     except Exception as error:  # whatever netCDF4 and xarray meet in a file that is broken inside
         raise ValueError(f"cannot use {path}: {error}") from error
+    if "study" in loaded.attrs:
+        study_of(loaded)
+        return loaded
+    _check_cell(loaded, path)
+    return loaded.assign_attrs(_seconds(path))
+
+
+def _check_cell(cell: xr.Dataset, path: Path) -> None:
     present = {
         "dimension": set(map(str, cell.dims)),
         "variable": set(map(str, cell.data_vars)),
@@ -59,7 +85,6 @@ def load(path: Path) -> xr.Dataset:
             raise ValueError(f"cannot use {path}: it lacks the {kind} {', '.join(missing)}")
     if "stable" not in cell.flow.values or not cell.sizes["step"] or not cell.sizes["seed"]:
         raise ValueError(f"cannot use {path}: it has no stable flow, no seed or no step")
-    return cell.assign_attrs(_seconds(path))
 
 
 def _seconds(path: Path) -> dict[str, float]:

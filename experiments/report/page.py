@@ -1,10 +1,13 @@
 """The report as one HTML file that opens from the disk and never asks the network for anything."""
 
+from base64 import b64encode
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
 
 import xarray as xr
+from matplotlib.figure import Figure
 from plotly.offline import get_plotlyjs
 
 from experiments import figures, summary
@@ -12,6 +15,7 @@ from experiments.report import tables
 from experiments.report.cells import slugs
 from experiments.report.markup import Node, document, node
 from experiments.report.series import series
+from experiments.studies.study import study_of
 from experiments.verdicts import number, representative
 
 # The browser itself refuses whatever is not in the file.
@@ -27,8 +31,8 @@ EXPLANATION = (
 )
 
 
-def render(cells: summary.Cells) -> str:
-    """Make the page of a study."""
+def render(cells: summary.Cells, studies: Sequence[xr.Dataset] = ()) -> str:
+    """Make the page of tracked runs and of other studies."""
     names = slugs(cells)
     rows = summary.rows(cells)
     links = {
@@ -36,17 +40,18 @@ def render(cells: summary.Cells) -> str:
         for row, cell, name in zip(rows, cells, names, strict=True)
     }
     flows = summary.flows(cells)
-    title = "How well do the flows follow the iterates?"
+    title = "How well do the flows follow the iterates?" if cells else "Studies"
     body = node(
         "body",
-        node("header", node("h1", title), node("p", _made(cells), class_="dim"), id="top"),
-        node("main", _switch(flows), node("p", *_legend(), class_="dim")),
+        node("header", node("h1", title), node("p", _made(cells, studies), class_="dim"), id="top"),
+        node("main", *((_switch(flows), node("p", *_legend(), class_="dim")) if cells else ())),
         node("script", series(cells), type="application/json", id="data"),
         node("script", get_plotlyjs()),
         node("script", _beside("page.js")),
     )
     main = body[1]
     main.extend([tables.overview(cells, flow, links) for flow in flows])
+    main.extend([study_section(results) for results in studies])
     main.extend([section(*each) for each in zip(names, rows, cells, strict=True)])
     for hidden in list(main.iter("div")):
         if hidden.get("data-flow") in flows[1:]:
@@ -56,7 +61,7 @@ def render(cells: summary.Cells) -> str:
         node("meta", charset="utf-8"),
         Node("meta", {"http-equiv": "Content-Security-Policy", "content": POLICY}),
         node("meta", name="viewport", content="width=device-width"),
-        node("title", f"{title} {len(cells)} cells"),
+        node("title", f"{title} {len(cells) + len(studies)} results"),
         node("style", _beside("page.css")),
         node("script", _beside("errors.js")),
     )
@@ -65,14 +70,7 @@ def render(cells: summary.Cells) -> str:
 
 def section(name: str, row: str, cell: xr.Dataset) -> Node:
     """One cell: what was run, what each flow made of it, and the place for its panels."""
-    facts = {
-        "learning rate": f"{float(cell.learning_rate):g}" if "learning_rate" in cell else None,
-        "data": cell.attrs.get("data"),
-        "time": f"{number(cell.attrs['seconds'])} s" if "seconds" in cell.attrs else None,
-        "device": cell.attrs.get("device"),
-        "software": cell.attrs.get("source"),
-    }
-    known = " · ".join(f"{key} {value}" for key, value in facts.items() if value is not None)
+    rate = f"{float(cell.learning_rate):g}" if "learning_rate" in cell else None
     chosen = representative(cell)
     seeds = [
         node("label", _radio(f"seed-{name}", str(i), i == chosen), f" {seed}")
@@ -81,26 +79,64 @@ def section(name: str, row: str, cell: xr.Dataset) -> Node:
     return node(
         "section",
         node("h2", f"{row}, {cell.attrs['optimizer']} ", node("a", "↑ table", href="#top")),
-        node("p", known, class_="dim"),
+        _facts(cell, {"learning rate": rate, "data": cell.attrs.get("data")}),
         node("div", tables.flows(cell), class_="wide"),
         node("fieldset", node("legend", "seed"), *seeds, class_="seeds"),
         node("div", class_="plot"),
-        node(
-            "details",
-            node("summary", "configuration"),
-            node("pre", str(cell.attrs.get("configuration", "not recorded"))),
-        ),
+        _configuration(cell),
         id=name,
     )
 
 
-def _made(cells: summary.Cells) -> str:
+def study_section(results: xr.Dataset) -> Node:
+    """One study that is no grid of tracked runs: its findings, tables and figures."""
+    study = study_of(results)
+    shown = [node("div", tables.plain(table), class_="wide") for table in study.tables(results)]
+    drawn = [
+        node("img", src=_embedded(figure), alt=name, class_="figure")
+        for name, figure in study.figures(results).items()
+    ]
+    return node(
+        "section",
+        node("h2", study.title),
+        _facts(results, {}),
+        node("ul", *(node("li", sentence) for sentence in study.findings(results))),
+        *shown,
+        *drawn,
+        _configuration(results),
+    )
+
+
+def _embedded(figure: Figure) -> str:
+    return "data:image/png;base64," + b64encode(figures.rendered(figure, "png")).decode()
+
+
+def _facts(results: xr.Dataset, first: dict[str, str | None]) -> Node:
+    attrs = results.attrs
+    facts = first | {
+        "time": f"{number(attrs['seconds'])} s" if "seconds" in attrs else None,
+        "device": attrs.get("device"),
+        "software": attrs.get("source"),
+    }
+    known = " · ".join(f"{key} {value}" for key, value in facts.items() if value is not None)
+    return node("p", known, class_="dim")
+
+
+def _configuration(results: xr.Dataset) -> Node:
+    text = str(results.attrs.get("configuration", "not recorded"))
+    return node("details", node("summary", "configuration"), node("pre", text))
+
+
+def _made(cells: summary.Cells, studies: Sequence[xr.Dataset]) -> str:
     when = datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC")
     seeds = sum(cell.sizes["seed"] for cell in cells)
-    sources = sorted({str(cell.attrs["source"]) for cell in cells if "source" in cell.attrs})
+    every = [*cells, *studies]
+    sources = sorted({str(each.attrs["source"]) for each in every if "source" in each.attrs})
     computed = f" · computed with {'; '.join(sources)}" if sources else ""
+    counted = [(len(cells), "cells"), (seeds, "runs"), (len(studies), "studies of another kind")]
+    counts = ", ".join(f"{count} {what}" for count, what in counted if count)
     return (
-        f"{len(cells)} cells, {seeds} runs{computed} · made {when} with rodflow "
+        f"{counts}{computed} · made {when} with rodflow "
         f"{version('rodflow')}, plotly {version('plotly')}"
     )
 

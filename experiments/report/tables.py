@@ -7,6 +7,7 @@ import xarray as xr
 
 from experiments import figures, summary
 from experiments.report.markup import Node, node
+from experiments.studies.study import Table
 from experiments.verdicts import Divergence, Summary, Verdict, number, summarize
 
 FIRST = 10  # of the worst cells are shown at once
@@ -104,3 +105,14 @@ def flows(cell: xr.Dataset) -> Node:
         )
     head = node("tr", *(node("th", text, scope="col") for text in headings))
     return node("table", node("thead", head), node("tbody", *rows), class_="flows")
+
+
+def plain(table: Table) -> Node:
+    """A table of a study."""
+    head = node("tr", *(node("th", text, scope="col") for text in table.columns))
+    body = [
+        node("tr", node("th", row[0], scope="row"), *(node("td", text) for text in row[1:]))
+        for row in table.rows
+    ]
+    caption = node("caption", table.title)
+    return node("table", caption, node("thead", head), node("tbody", *body), class_="flows")

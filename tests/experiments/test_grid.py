@@ -67,14 +67,6 @@ def test_an_error_in_a_cell_is_raised_and_the_workers_end(tmp_path):
     assert not multiprocessing.active_children()
 
 
-def test_two_runs_do_not_share_a_folder(tmp_path):
-    inner = grid.alone_in(tmp_path)
-    with grid.alone_in(tmp_path), pytest.raises(ValueError, match="in use by another run"), inner:
-        pass
-    with grid.alone_in(tmp_path):
-        pass
-
-
 def study_process(folder, cache, **options):
     return subprocess.Popen(
         [sys.executable, "-m", "experiments.run", "study=tiny", f"hydra.run.dir={folder}"],

@@ -169,6 +169,24 @@ def test_command_line_leaves_page_and_figures(cli, cell, tmp_path):
     assert (tmp_path / "a" / "figures" / "vit-adam.png").read_bytes().startswith(b"\x89PNG")
 
 
+def test_a_study_of_another_kind_stands_beside_the_cells(cli, cell, tmp_path):
+    tiny = ("trajectories=10", "simulated_steps=20", "steps=10")
+    command = ("experiment=rectification", *(f"experiment.{key}" for key in tiny))
+    done = cli(*command, program=("-m", "experiments.study"))
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "not rectified" in done.stdout and "runs/rectification" in done.stdout
+    run = tmp_path / "runs"
+    names = {path.name for path in (run / "rectification").iterdir()}
+    assert names == {"config.yaml", "results.nc", "rectification.png", ".lock"}
+    results.save(cell, run / "results.nc")
+    report.main([str(run)])
+    text = (run / "report.html").read_text()
+    assert "data:image/png;base64," in text
+    assert "How large is the variance" in text and "vit" in text
+    assert "1 studies of another kind" in text
+    assert (run / "figures" / "rectification.pdf").read_bytes().startswith(b"%PDF")
+
+
 def test_without_figures_the_page_is_alone(run, tmp_path, capsys):
     report.main([str(run), "--no-figures", "--output", str(tmp_path / "new" / "page.html")])
     assert [path.name for path in (tmp_path / "new").iterdir()] == ["page.html"]

@@ -1,0 +1,57 @@
+"""Studies that are no grid of tracked runs: `python -m experiments.study experiment=NAME`.
+
+Any key can be set as `experiment.KEY=VALUE`. One configuration in, one run folder out:
+`config.yaml` and `results.nc`, beside the figures. The same command continues a study that was
+killed, and shows one that is finished again.
+"""
+
+from pathlib import Path
+
+import hydra
+from hydra.core.hydra_config import HydraConfig
+from hydra.utils import instantiate
+from omegaconf import DictConfig, OmegaConf
+from rich.console import Console
+
+from experiments import command_line
+from experiments import config as configuration
+from experiments.errors import reported_in_one_line
+from experiments.storage import alone_in, write_atomically
+
+
+@hydra.main(config_path=str(configuration.CONFIGS), config_name="study", version_base="1.3")
+def app(composed: DictConfig) -> None:
+    """Run the study that a composed configuration describes."""
+    folder = Path(HydraConfig.get().runtime.output_dir)
+    with reported_in_one_line(), command_line.removed_if_empty(folder):
+        config = configuration.checked(composed)
+        resolved = OmegaConf.to_yaml(composed, resolve=True)
+        from experiments import runtime
+
+        console = Console()
+        for note in runtime.configure():
+            console.print(note, style="dim")
+
+        from experiments import figures, parts, terminal
+
+        with alone_in(folder):
+            write_atomically(folder / "config.yaml", resolved.encode())
+            study = instantiate(config.experiment)
+            with terminal.progress("parts") as report:
+                results = parts.run(study, folder, resolved, report)
+            for name, figure in study.figures(results).items():
+                write_atomically(folder / f"{name}.png", figures.rendered(figure, "png"))
+        for table in study.tables(results):
+            console.print(terminal.as_table(table))
+        for sentence in study.findings(results):
+            console.print(sentence, highlight=False)
+        console.print(f"run folder: {folder}", soft_wrap=True, highlight=False)
+
+
+def main() -> None:
+    """Entry point."""
+    command_line.start(app)
+
+
+if __name__ == "__main__":
+    main()
