@@ -25,6 +25,7 @@ from rich.table import Table
 import rodflow
 from experiments import config, optimizers, peers, problems, runtime
 from experiments.problems import Problem
+from experiments.timing import best_seconds, first_seconds
 
 SEEDS = 3
 # Chains that no configuration names, and the improvement they are held to.
@@ -219,33 +220,13 @@ def allotted(function: Callable, *arguments: PyTree) -> int:
     return held - analysis.alias_size_in_bytes + analysis.temp_size_in_bytes
 
 
-def first_seconds(run: Callable[[], PyTree]) -> float:
-    """The time of a first call, compilation included."""
-    begin = time.perf_counter()
-    jax.block_until_ready(run())
-    return time.perf_counter() - begin
-
-
-def best_seconds(runs: dict[str, Callable[[], PyTree]], repeats: int = 5) -> dict[str, float]:
-    """The least time of each run, taken in turns; compilation excluded."""
-    for run in runs.values():
-        jax.block_until_ready(run())
-    best = dict.fromkeys(runs, float("inf"))
-    for _ in range(repeats):
-        for name, run in runs.items():
-            begin = time.perf_counter()
-            jax.block_until_ready(run())
-            best[name] = min(best[name], time.perf_counter() - begin)
-    return best
-
-
 PARTS = {
     "tracking": tracking,
     "covariance": covariance,
     "cost": cost,
     "sweep": sweep,
     "memory": memory,
-    "peers": lambda _, console: peers.peers(console, best_seconds),
+    "peers": lambda _, console: peers.peers(console),
 }
 
 

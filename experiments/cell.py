@@ -7,7 +7,8 @@ Once all segments are there they become `results.nc`, and the rest is removed.
     folder/segment-0000.nc ...   records, of netCDF
     folder/checkpoint            where iterates, twins and flows stand after so many segments
     folder/results.nc            all records: the cell is finished
-    folder/seconds.json          wall-clock time it took, of all processes that worked on it
+    folder/seconds.json          wall-clock time it took, of all processes that worked on it, and
+                                 that of iterates and flows per optimizer step if it was compared
 """
 
 import json
@@ -25,9 +26,9 @@ from jaxtyping import PyTree
 from omegaconf import OmegaConf
 
 import rodflow
-from experiments import checkpoint, optimizers, problems, results
+from experiments import checkpoint, optimizers, problems, results, timing
 from experiments.config import RunConfig
-from experiments.observation import observer
+from experiments.observation import flow_observer, observer
 from experiments.schemas.functions import FlowName
 from experiments.storage import write_atomically
 
@@ -39,6 +40,7 @@ class Cell(NamedTuple):
     config: RunConfig
     seeds: list[int]
     flows: list[FlowName]
+    compared: bool
     segment: int
     folder: Path
 
@@ -60,7 +62,8 @@ class Cell(NamedTuple):
     @property
     def identity(self) -> dict[str, str]:
         """What the records depend on. How they are cut into segments is not part of it."""
-        cell = {"seeds": self.seeds, "flows": [flow.name for flow in self.flows]}
+        flows = [flow.name for flow in self.flows]
+        cell = {"seeds": self.seeds, "flows": flows, "compared": self.compared}
         run = OmegaConf.to_yaml(OmegaConf.structured(self.config))
         return {"cell": json.dumps(cell), "run": run}
 
@@ -76,7 +79,7 @@ def run(cell: Cell) -> xr.Dataset:
         return finished(cell)
     cell.folder.mkdir(parents=True, exist_ok=True)
     begin = time.perf_counter()
-    start, advance = _programs(cell)
+    start, advance, per_step = _programs(cell)
     state, done, before = _resume(cell, start)
     while done < cell.segments:
         state, tracking = advance(state)
@@ -86,10 +89,12 @@ def run(cell: Cell) -> xr.Dataset:
         seconds = before + time.perf_counter() - begin
         header = {"done": done, "records": cell.records, "seconds": seconds}
         checkpoint.save(_checkpoint(cell), state, header | cell.identity | _made_by())
+    times = {"per_step": per_step(state)} if cell.compared else {}
     whole = results.finished([_load(_segment(cell, k)) for k in range(done)], cell.config)
     whole.attrs |= {"problem": cell.problem, "identity": json.dumps(cell.identity)}
     seconds = before + time.perf_counter() - begin
-    write_atomically(cell.folder / "seconds.json", json.dumps({"seconds": seconds}).encode())
+    times |= {"seconds": seconds}
+    write_atomically(cell.folder / "seconds.json", json.dumps(times).encode())
     results.save(whole, _results(cell))
     for leftover in (*(_segment(cell, k) for k in range(done)), _checkpoint(cell)):
         leftover.unlink(missing_ok=True)
@@ -115,18 +120,27 @@ def segments_of(cell: Cell) -> int:
     return len(list(cell.folder.glob("segment-*.nc")))
 
 
-def _programs(cell: Cell) -> tuple[Callable[[], PyTree], Callable[[PyTree], tuple]]:
-    """The start of all lanes, and what moves them by one segment."""
+class _Programs(NamedTuple):
+    """The start of all lanes, what moves them by one segment, and what times their flows."""
+
+    start: Callable[[], PyTree]
+    advance: Callable[[PyTree], tuple]
+    per_step: Callable[[PyTree], dict[str, float]]
+
+
+def _programs(cell: Cell) -> _Programs:
     config = cell.config
     problem = problems.raveled(problems.configured(config))
     tx = optimizers.configured(config.optimizer)
+    flows = {flow.name: flow(config.kappa) for flow in cell.flows}
     tracker = rodflow.Tracker(
         problem.loss,
         tx,
-        flows={flow.name: flow(config.kappa) for flow in cell.flows},
+        flows,
         every=config.every,
         twins=config.twins,
         observe=observer(problem, tx),
+        observe_flows=flow_observer(problem, tx) if cell.compared else None,
     )
 
     keys = jax.vmap(jax.random.key)(jnp.asarray(cell.seeds, jnp.uint32))
@@ -143,7 +157,15 @@ def _programs(cell: Cell) -> tuple[Callable[[], PyTree], Callable[[PyTree], tupl
     def advance(state: PyTree) -> tuple:
         return tracker.run(state, cell.records)
 
-    return partial(start, params, keys), lambda state: jax.block_until_ready(advance(state))
+    def tracker_of(names: list[str]) -> rodflow.Tracker:
+        chosen = {name: flows[name] for name in names}
+        return rodflow.Tracker(problem.loss, tx, chosen, every=config.every)
+
+    return _Programs(
+        partial(start, params, keys),
+        lambda state: jax.block_until_ready(advance(state)),
+        lambda state: timing.per_step(tracker_of, state, cell.records),
+    )
 
 
 def _resume(cell: Cell, start: Callable[[], PyTree]) -> tuple[PyTree, int, float]:

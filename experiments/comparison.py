@@ -22,16 +22,20 @@ class Comparison(NamedTuple):
     - `distance`, `end`: to the mean of run and twins, over the floor: in the mean, and at the end.
     - `loss_error`: relative, against the mean loss of run and twins.
     - `delay`: optimizer steps from the onset of the iterates' oscillation to that of the model's.
+    - `sharpness`: the largest effective sharpness at the centre of the flow over the run.
     - `gradients`, `hessians`, `thirds`: evaluations per optimizer step.
+    - `time`: wall clock in units of that of the iterates.
     """
 
     distance: float
     end: float
     loss_error: float
     delay: float
+    sharpness: float
     gradients: float
     hessians: float
     thirds: float
+    time: float
 
 
 def onset(extent: np.ndarray, steps: np.ndarray) -> float:
@@ -60,13 +64,17 @@ def compare(cell: xr.Dataset, flow: str) -> Comparison:
         - onset(cell.oscillation.sel(seed=seed).values, cell.step.values)
         for seed in cell.seed.values
     ]
-    work = (median(one[name].mean("step")) for name in ("gradients", "hessians", "thirds"))
+    work = {name: median(one[name].mean("step")) for name in ("gradients", "hessians", "thirds")}
+    nan = float("nan")
+    sharpest = one.get("flow_effective_sharpness")
     return Comparison(
-        median(one.ensemble_distance.mean("step", skipna=False) / floor),
-        median(one.ensemble_distance.isel(step=-1) / last),
-        median(one.ensemble_loss_error.mean("step", skipna=False)),
-        median(delays),
-        *work,
+        distance=median(one.ensemble_distance.mean("step", skipna=False) / floor),
+        end=median(one.ensemble_distance.isel(step=-1) / last),
+        loss_error=median(one.ensemble_loss_error.mean("step", skipna=False)),
+        delay=median(delays),
+        sharpness=nan if sharpest is None else median(sharpest.max("step", skipna=False)),
+        **work,
+        time=float(one.get("relative_time", nan)),
     )
 
 
@@ -90,16 +98,21 @@ def markdown(cells: Cells) -> str:
         entries = [column[index] for column in compared.values()]
         best = np.fmin.reduce([entry.distance for entry in entries if entry is not None])
         lines.append([name, *(_shown(entry, best) for entry in entries)])
-    headings = ("distance / floor", "at the end", "loss error", "onset, steps late", "diverged")
-    lines += [[], ["median", *headings, "gradients", "HVPs", "thirds"], ["---"] * 9]
+    headings = (
+        *("distance / floor", "at the end", "loss error", "onset, steps late"),
+        *("sharpness at most", "diverged"),
+    )
+    costs = ("gradients", "HVPs", "thirds", "time")
+    lines += [[], ["median", *headings, *costs], ["---"] * (1 + len(headings) + len(costs))]
     for flow, column in compared.items():
         present = [entry for entry in column if entry is not None]
         of = {name: [getattr(entry, name) for entry in present] for name in Comparison._fields}
         middle = {name: number(_middle(values)) for name, values in of.items()}
         middle["delay"] = "-" if flow == "stable" else number(median(of["delay"]), 2)
         lost = str(sum(np.isnan(of["distance"])))
-        shown = [middle[name] for name in ("distance", "end", "loss_error", "delay")]
-        work = [middle[name] for name in ("gradients", "hessians", "thirds")]
+        middle |= {name: number(median(of[name])) for name in ("sharpness", "time")}
+        shown = [middle[name] for name in ("distance", "end", "loss_error", "delay", "sharpness")]
+        work = [middle[name] for name in ("gradients", "hessians", "thirds", "time")]
         lines.append([flow, *shown, lost, *work])
     return "\n".join(f"| {' | '.join(line)} |" if line else "" for line in lines) + "\n"
 

@@ -196,6 +196,49 @@ def models(cells: summary.Cells) -> Figure:
     return figure
 
 
+def latest(cells: summary.Cells, flow: str) -> dict[str, xr.Dataset]:
+    """For each optimizer, the cell in which the oscillation of `flow` sets in latest."""
+    found: dict[str, tuple[float, xr.Dataset]] = {}
+    for cell in cells:
+        if flow in cell.flow.values:
+            delay = comparison.compare(cell, flow).delay
+            name = str(cell.attrs["optimizer"])
+            if delay > found.get(name, (-np.inf, cell))[0]:
+                found[name] = delay, cell
+    return {name: cell for name, (_, cell) in found.items()}
+
+
+def onset(cells: summary.Cells) -> Figure:
+    """Draw the published rod beside the signed rod where the published one is latest.
+
+    Of each optimizer the cell with the latest onset, of that the first seed: the sharpness at the
+    centre of both flows, and their oscillation, against those of the iterates.
+    """
+    chosen = latest(cells, "covariance_1")
+    with mpl.rc_context(STYLE):
+        figure = Figure(figsize=(0.8 + 2.2 * len(chosen), 4.2), layout="constrained")
+        panels = figure.subplots(2, len(chosen), sharex="col", squeeze=False)
+        for (above, below), (name, cell) in zip(panels.T, chosen.items(), strict=True):
+            one = cell.isel(seed=0)
+            above.set_title(f"{cell.attrs['problem']}, {name}")
+            above.axhline(1.0, label="edge of stability", **EDGE)
+            iterates = ITERATES | {"label": "iterates"}
+            above.plot(one.step, one.effective_sharpness.max("mode"), **iterates)
+            below.plot(one.step, one.oscillation, **iterates)
+            flows = one.sel(flow=["rod", "covariance_1"])
+            _plot_flows(above, flows.flow_effective_sharpness)
+            _plot_flows(below, flows.extent)
+            below.set_yscale("log")
+            for axes in (above, below):
+                axes.margins(x=0)
+        panels[0, 0].set_ylabel("largest effective sharpness")
+        panels[1, 0].set_ylabel("half-length of the oscillation")
+        handles, labels = panels[0, 0].get_legend_handles_labels()
+        figure.legend(handles, labels, loc="outside upper center", ncols=4)
+        figure.supxlabel("optimizer steps", fontsize=STYLE["font.size"])
+    return figure
+
+
 def map_of(cells: summary.Cells, flow: str = "rod") -> Figure:
     """Draw the improvements of a study, architectures by optimizers, coloured by their log10."""
     rows, columns, entries = summary.grid(cells, flow)

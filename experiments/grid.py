@@ -56,7 +56,7 @@ def cells_of(config: RunConfig, folder: Path) -> list[Cell]:
             )
         run.optimizer.learning_rate = rate
         place = folder / problem / optimizer
-        found.append(Cell(problem, run, grid.seeds, grid.flows, grid.segment, place))
+        found.append(Cell(problem, run, grid.seeds, grid.flows, grid.compared, grid.segment, place))
     return found
 
 

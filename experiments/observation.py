@@ -1,4 +1,4 @@
-"""What is observed along the iterates besides what tracking records."""
+"""What is observed along the iterates and the flows besides what tracking records."""
 
 from collections.abc import Callable
 
@@ -22,5 +22,16 @@ def observer(
             "effective_sharpness": rodflow.effective_sharpness(problem.loss, tx, state, k=MODES),
             "gradient_norm": optax.tree.norm(jax.grad(problem.loss)(state.params)),
         }
+
+    return observe
+
+
+def flow_observer(
+    problem: Problem, tx: optax.GradientTransformation
+) -> Callable[[rodflow.PhaseState], dict[str, Float[Array, ""]]]:
+    """Return a function of the centre of a flow: the largest effective sharpness."""
+
+    def observe(state: rodflow.PhaseState) -> dict[str, Float[Array, ""]]:
+        return {"effective_sharpness": rodflow.effective_sharpness(problem.loss, tx, state)[0]}
 
     return observe

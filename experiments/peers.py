@@ -20,6 +20,7 @@ import rodflow
 from experiments import config, problems
 from experiments.comparison import onset
 from experiments.schemas.functions import FlowName
+from experiments.timing import best_seconds
 from experiments.verdicts import number
 
 TWINS = 7
@@ -51,17 +52,17 @@ def cases() -> dict[str, Case]:
     }
 
 
-def peers(console: Console, best_seconds: Callable[[dict], dict]) -> None:
+def peers(console: Console) -> None:
     """Print a table for each optimizer."""
     with jax.enable_x64(True):
         problem = problems.raveled(problems.configured(config.load()))
         params = problem.init(jax.random.key(0)).astype(jnp.float64)
         for name, case in cases().items():
             flows = {label: flow for label, flow in MODELS.items() if label not in case.without}
-            console.print(_table(name, problem.loss, params, case, flows, best_seconds))
+            console.print(_table(name, problem.loss, params, case, flows))
 
 
-def _table(name, loss, params, case, flows, best_seconds) -> Table:
+def _table(name, loss, params, case, flows) -> Table:
     tracker = rodflow.Tracker(loss, case.tx, flows, every=EVERY, twins=TWINS)
     state = tracker.init(params, case.warmup)
     _, tracking = tracker.run(state, case.num_steps // EVERY)

@@ -36,6 +36,9 @@ _OBSERVED = {
     ),
     "gradient_norm": ("1", "norm of the gradient at the iterates"),
 }
+_OBSERVED_AT_FLOWS = {
+    "effective_sharpness": ("1", "largest effective sharpness at the centre of the flow"),
+}
 _FLOW = {
     "distance": ("1", "distance between the centre of the flow and the midpoint of the iterates"),
     "loss": ("1", "loss that the flow predicts the iterates to average"),
@@ -80,12 +83,20 @@ def labelled(tracking: rodflow.Tracking, seeds: list[int], flows: list[str]) -> 
         values = np.asarray(tracking.observed[name])
         dimensions = ("seed", "step", "mode")[: values.ndim]
         labelled[name] = (dimensions, values, _label(*label))
+
+    def add(name: str, values: list, label: tuple[str, str]) -> None:
+        key = f"flow_{name}" if name in labelled else name
+        stacked = np.stack([np.asarray(value) for value in values], axis=1)
+        labelled[key] = (("seed", "flow", "step"), stacked, _label(*label))
+
     for name, label in _FLOW.items():
         values = [getattr(tracking.flows[flow], name) for flow in flows]
         if all(value is not None for value in values):  # None: compared with twins there are not
-            key = f"flow_{name}" if name in labelled else name
-            stacked = np.stack([np.asarray(value) for value in values], axis=1)
-            labelled[key] = (("seed", "flow", "step"), stacked, _label(*label))
+            add(name, values, label)
+    observed = [tracking.flows[flow].observed for flow in flows]
+    for name, label in _OBSERVED_AT_FLOWS.items():
+        if all(seen is not None for seen in observed):
+            add(name, [seen[name] for seen in observed], label)
     return labelled
 
 

@@ -12,7 +12,8 @@ class FlowTracking(NamedTuple):
     """One flow against the iterates, at the recorded steps.
 
     `gradients`, `hessians` and `thirds` count evaluations per optimizer step: of gradients, of
-    Hessian-vector products and of third derivatives along two vectors.
+    Hessian-vector products and of third derivatives along two vectors. `observed` is what
+    `observe_flows` returned at the centre of the flow; None without it.
     """
 
     distance: Float[Array, "*lanes records"]
@@ -24,6 +25,7 @@ class FlowTracking(NamedTuple):
     thirds: Float[Array, "*lanes records"]
     ensemble_distance: Float[Array, "*lanes records"] | None
     ensemble_loss_error: Float[Array, "*lanes records"] | None
+    observed: PyTree
     diverged_at: Int[Array, "*lanes records"]
 
 

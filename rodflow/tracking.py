@@ -72,6 +72,7 @@ class Tracker(eqx.Module):
     - `every`: optimizer steps between records.
     - `twins`: number of runs started one rounding unit away, for the floor.
     - `observe`: evaluated on the iterates' `PhaseState` at every record.
+    - `observe_flows`: evaluated on the `PhaseState` at the centre of every flow.
 
     **Raises** `ValueError` for unknown integrators and numbers out of range.
     """
@@ -82,6 +83,7 @@ class Tracker(eqx.Module):
     every: int
     twins: int
     observe: Callable[[PhaseState], PyTree] | None
+    observe_flows: Callable[[PhaseState], PyTree] | None
 
     def __init__(
         self,
@@ -92,6 +94,7 @@ class Tracker(eqx.Module):
         every: int = 10,
         twins: int = 0,
         observe: Callable[[PhaseState], PyTree] | None = None,
+        observe_flows: Callable[[PhaseState], PyTree] | None = None,
     ) -> None:
         if flows is None:
             flows = {"stable": StableFlow, "rod": RodFlow}
@@ -109,6 +112,7 @@ class Tracker(eqx.Module):
         self.every = every
         self.twins = twins
         self.observe = observe
+        self.observe_flows = observe_flows
 
     def init(
         self, params: PyTree, warmup: int = 0, key: PRNGKeyArray | None = None
@@ -158,9 +162,11 @@ class Tracker(eqx.Module):
             floor = jnp.mean(jax.vmap(lambda mid: _distance(mid, seen.midpoint))(others.midpoint))
             everyone = jax.tree.map(lambda a, b: jnp.concatenate([a, b[None]]), others, seen)
             average = jax.tree.map(lambda a: jnp.mean(a, axis=0), everyone)
-        flows, records = {}, {}
+        solved = {name: self._solve(name, state.flows[name], state.step) for name in self.flows}
+        flows = {name: run for name, (run, _) in solved.items()}
+        observed, records = self._observed(flows), {}
         for name, flow in self.flows.items():
-            flows[name], work = self._solve(name, state.flows[name], state.step)
+            _, work = solved[name]
             y, _, diverged_at = flows[name]
             center, loss = flow.center(y), flow.predicted_loss(y)
 
@@ -181,6 +187,7 @@ class Tracker(eqx.Module):
                 ensemble_loss_error=None
                 if twins is None
                 else known(_relative(loss, average.mean_loss)),
+                observed=jax.tree.map(known, observed[name]),
                 diverged_at=diverged_at,
             )
         tracking = Tracking(
@@ -195,6 +202,14 @@ class Tracker(eqx.Module):
             flows=records,
         )
         return TrackerState(step, state.start, run, twins, flows), tracking
+
+    def _observed(self, flows: dict[str, _FlowRun]) -> dict[str, PyTree]:
+        """What there is to observe at the centre of each flow, found for all of them at once."""
+        if self.observe_flows is None or not flows:
+            return dict.fromkeys(flows)
+        centers = [self.flows[name].phase(run.y) for name, run in flows.items()]
+        seen = jax.vmap(self.observe_flows)(jax.tree.map(lambda *z: jnp.stack(z), *centers))
+        return {name: jax.tree.map(lambda leaf, i=i: leaf[i], seen) for i, name in enumerate(flows)}
 
     def _solve(self, name: str, run: _FlowRun, step: Int[Array, ""]) -> tuple[_FlowRun, Work]:
         """The flow `every` steps on, and what this took per optimizer step."""
@@ -239,6 +254,7 @@ def track(
     integrators: Mapping[str, Integrator] | None = None,
     twins: int = 0,
     observe: Callable[[PhaseState], PyTree] | None = None,
+    observe_flows: Callable[[PhaseState], PyTree] | None = None,
     key: PRNGKeyArray | None = None,
 ) -> Tracking:
     """Run an optimizer and flows from the same point, and record how well each flow tracks.
@@ -259,7 +275,7 @@ def track(
     """
     check_at_least("every", every, 1)
     check_at_least("num_steps", num_steps, every)
-    tracker = Tracker(loss, tx, flows, integrators, every, twins, observe)
+    tracker = Tracker(loss, tx, flows, integrators, every, twins, observe, observe_flows)
     state = tracker.init(params, warmup, key)
     return tracker.run(state, num_steps // every)[1]
 

@@ -40,6 +40,7 @@ def tracker(network_loss):
         every=EVERY,
         twins=2,
         observe=lambda state: {"count": state.opt_state[0].count, "out": state.params["out"]},
+        observe_flows=lambda state: (state.opt_state[0].count, state.params),
     )
 
 
@@ -106,6 +107,9 @@ def test_records_are_those_of_stored_trajectories(tracker, params, optax_run):
         close(record.loss, losses)
         close(record.loss_error, abs(losses - run.mean_loss) / run.mean_loss)
         close(record.extent, extents)
+        count, observed = record.observed
+        close(count, WARMUP + STEPS)
+        close(flat(observed), flat(centers))
         close(record.ensemble_distance, np.linalg.norm(flat(centers) - mean_mid, axis=1))
         close(record.ensemble_loss_error, abs(losses - ensemble_loss) / ensemble_loss)
         np.testing.assert_array_equal(record.diverged_at, -1)
@@ -313,7 +317,7 @@ def test_every_step_may_be_recorded(params, network_loss):
 
 def tracking_of(distances):
     values = {name: np.array(distance) for name, distance in distances.items()}
-    flows = {name: FlowTracking(value, *[None] * 9) for name, value in values.items()}
+    flows = {name: FlowTracking(value, *[None] * 10) for name, value in values.items()}
     return Tracking(*[None] * 8, flows=flows)
 
 

@@ -99,6 +99,9 @@ def draw(loaded: Sequence[xr.Dataset], studies: Sequence[xr.Dataset], folder: Pa
         save("summary", figures.map_of(loaded, flows[0]))
         if all("ensemble_distance" in cell for cell in loaded):
             save("models", figures.models(loaded))
+        shown = [cell for cell in loaded if "flow_effective_sharpness" in cell]
+        if figures.latest(shown, "covariance_1"):
+            save("onset", figures.onset(shown))
     terminal = Console(stderr=True)
     named = list(zip(slugs(loaded), loaded, strict=True))
     for name, cell in track(

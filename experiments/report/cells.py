@@ -71,7 +71,7 @@ def load(path: Path) -> xr.Dataset:
         study_of(loaded)
         return loaded
     _check_cell(loaded, path)
-    return loaded.assign_attrs(_seconds(path))
+    return _timed(loaded, path)
 
 
 def _check_cell(cell: xr.Dataset, path: Path) -> None:
@@ -87,13 +87,18 @@ def _check_cell(cell: xr.Dataset, path: Path) -> None:
         raise ValueError(f"cannot use {path}: it has no stable flow, no seed or no step")
 
 
-def _seconds(path: Path) -> dict[str, float]:
+def _timed(cell: xr.Dataset, path: Path) -> xr.Dataset:
     # Beside the results of a study, so that these are the same bits whenever they are computed.
-    timed = path.with_name("seconds.json")
     try:
-        return {"seconds": float(json.loads(timed.read_bytes())["seconds"])}
-    except (OSError, ValueError, KeyError, TypeError):
-        return {}  # it is worth no more than a remark on the page
+        taken = json.loads(path.with_name("seconds.json").read_bytes())
+        cell = cell.assign_attrs(seconds=float(taken["seconds"]))
+        if per_step := taken.get("per_step"):
+            flows = [per_step[str(flow)] / per_step["iterates"] for flow in cell.flow.values]
+            cell = cell.assign(relative_time=("flow", flows))
+    # What is not there or cannot be read is worth no more than a remark that is missing.
+    except (OSError, ValueError, KeyError, TypeError, ZeroDivisionError):
+        return cell
+    return cell
 
 
 def slugs(cells: summary.Cells) -> list[str]:

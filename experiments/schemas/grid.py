@@ -14,6 +14,7 @@ class GridConfig:
 
     A problem is defined by what the command line would take after `python -m experiments.run`, such
     as `[model=mlp, data=digits]`; `learning_rates` has a number for each problem and optimizer.
+    With `compared`, the sharpness along each flow and the time that it takes are measured too.
     """
 
     optimizers: list[str] = MISSING
@@ -22,6 +23,7 @@ class GridConfig:
     seeds: list[int] = MISSING
     flows: list[FlowName] = MISSING
     learning_rates: dict[str, dict[str, float]] = MISSING
+    compared: bool = MISSING
     segment: int = MISSING
     workers: int = MISSING
 

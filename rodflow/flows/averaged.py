@@ -38,8 +38,8 @@ class AbstractAveragedFlow(AbstractFlow):
 
         return field
 
-    def center(self, y: Any) -> PyTree[Array]:
-        return y.z.params
+    def phase(self, y: Any) -> PhaseState:
+        return y.z
 
     def predicted_loss(self, y: Any) -> Float[Array, ""]:
         """L + <H, Sigma> / 2."""

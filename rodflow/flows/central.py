@@ -79,8 +79,8 @@ class CentralFlow(AbstractAveragedFlow):
     """
 
     iteration: Iteration
-    modes: int = 6
-    near: float = 0.9
+    modes: int = 5
+    near: float = 0.99
     period: int = 1
     corrected: bool = eqx.field(default=False, kw_only=True)
 

@@ -101,8 +101,8 @@ class EdgeFlow(AbstractFlow):
         growth = (sharpness - 2) * x / slowness
         return EdgeState(even, turn, jnp.maximum(growth, self.floor - y.x))
 
-    def center(self, y: EdgeState) -> PyTree[Array]:
-        return y.z.params
+    def phase(self, y: EdgeState) -> PhaseState:
+        return y.z
 
     def predicted_loss(self, y: EdgeState) -> Float[Array, ""]:
         """The mean of the loss over the two points."""

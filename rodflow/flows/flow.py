@@ -48,8 +48,12 @@ class AbstractFlow(eqx.Module):
         """The field V whose unit Euler step is the map, per optimizer step."""
 
     @abc.abstractmethod
+    def phase(self, y: PyTree[Array]) -> PhaseState:
+        """The centre as a point of phase space, with its momenta, second moments and clocks."""
+
     def center(self, y: PyTree[Array]) -> PyTree[Array]:
         """The parameters at the centre, of the structure of `params`."""
+        return self.phase(y).params
 
     @abc.abstractmethod
     def predicted_loss(self, y: PyTree[Array]) -> Float[Array, ""]:

@@ -157,8 +157,8 @@ class RodFlow(AbstractFlow):
     def increment(self, y: Any) -> Any:
         return self.closure.increment(self.iteration, y)
 
-    def center(self, y: Any) -> PyTree[Array]:
-        return self.closure.center(y).params
+    def phase(self, y: Any) -> PhaseState:
+        return self.closure.center(y)
 
     def predicted_loss(self, y: Any) -> Float[Array, ""]:
         """The mean of the loss over the sample points: the two ends of the rod."""

@@ -40,8 +40,8 @@ class StableFlow(AbstractFlow):
     def increment(self, y: PhaseState) -> PhaseState:
         return self.iteration.increment(y)
 
-    def center(self, y: PhaseState) -> PyTree[Array]:
-        return y.params
+    def phase(self, y: PhaseState) -> PhaseState:
+        return y
 
     def predicted_loss(self, y: PhaseState) -> Float[Array, ""]:
         return self.iteration.loss(y.params)

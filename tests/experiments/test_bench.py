@@ -33,11 +33,3 @@ def test_rank_four_follows_gradient_descent_closer_than_rank_one():
     params = problem.init(jax.random.key(0))
     improvement = rodflow.track(problem.loss, CHAINS["gd"][0], params, flows=flows).improvement()
     assert improvement["four"] > improvement["one"] > 1.5
-
-
-def test_times_are_the_best_of_several():
-    calls = []
-    seconds = bench.best_seconds({"a": lambda: calls.append("a"), "b": lambda: None}, repeats=3)
-    assert calls == ["a"] * 4
-    assert set(seconds) == {"a", "b"}
-    assert all(0 <= s < 1 for s in seconds.values())

@@ -35,6 +35,8 @@ def cell(optimizer="gd", rod=2.0):
             "gradients": (by_flow, zero + 8),
             "hessians": (by_flow, zero + 3),
             "thirds": (by_flow, zero),
+            "flow_effective_sharpness": (by_flow, np.linspace(0.5, 1.5, 20).reshape(2, 2, 5)),
+            "relative_time": ("flow", [2.0, 8.0]),
         },
         {"seed": [0, 1], "flow": ["stable", "rod"], "step": STEPS},
         {"problem": "mlp", "data": "digits", "optimizer": optimizer},
@@ -43,15 +45,22 @@ def cell(optimizer="gd", rod=2.0):
 
 def test_a_model_on_a_cell():
     found = compare(cell(), "rod")
-    assert found == (4.0, 4.0, 0.02, 10.0, 8.0, 3.0, 0.0)
+    assert found._replace(sharpness=0.0) == (4.0, 4.0, 0.02, 10.0, 0.0, 8.0, 3.0, 0.0, 8.0)
+    # The median of the two seeds' largest: the last but ten, and the last.
+    np.testing.assert_allclose(found.sharpness, 1.5 - 0.5 * 10 / 19)
     assert np.isnan(compare(cell(), "stable").delay)
+
+
+def test_without_sharpness_and_time_of_the_flows():
+    found = compare(cell().drop_vars(["flow_effective_sharpness", "relative_time"]), "rod")
+    assert np.isnan(found.sharpness) and np.isnan(found.time) and found.distance == 4.0
 
 
 def test_tables_mark_the_closest_and_what_diverged():
     text = markdown([cell(), cell("adam", rod=np.nan), cell("rmsprop", rod=1.0)])
     assert "| mlp, gd | 40.0 | **4.00** |" in text
     assert "| mlp, adam | diverged | diverged |" in text
-    assert "| rod | 4.00 | 4.00 | 0.0200 | 10 | 1 | 8.00 | 3.00 | 0 |" in text
+    assert "| rod | 4.00 | 4.00 | 0.0200 | 10 | 1.24 | 1 | 8.00 | 3.00 | 0 | 8.00 |" in text
 
 
 def test_a_model_may_be_missing_in_a_cell():

@@ -22,6 +22,7 @@ def flow_tracking(distance: float, twins: bool) -> rodflow.FlowTracking:
         thirds=9 * values,
         ensemble_distance=6 * values if twins else None,
         ensemble_loss_error=7 * values if twins else None,
+        observed={"effective_sharpness": 10 * values} if twins else None,
         diverged_at=jnp.full((1, RECORDS), -1),
     )
 
@@ -55,6 +56,7 @@ def test_everything_is_labelled(twins):
         assert variable.attrs["long_name"], name
         assert name == "flow" or variable.attrs["units"], name
     assert ("floor" in dataset) == ("ensemble_distance" in dataset) == twins
+    assert ("flow_effective_sharpness" in dataset) == twins
 
 
 def test_flows_keep_the_order_given_and_their_numbers():
@@ -63,7 +65,8 @@ def test_flows_keep_the_order_given_and_their_numbers():
     rod = dataset.sel(flow="rod", seed=7)
     assert (rod.seconds, rod.improvement) == (3.0, 8.0)
     expected = dict(distance=1, flow_loss=2, loss_error=3, extent=4, gradients=5)
-    for name, factor in (expected | dict(ensemble_distance=6, ensemble_loss_error=7)).items():
+    expected |= dict(ensemble_distance=6, ensemble_loss_error=7, flow_effective_sharpness=10)
+    for name, factor in expected.items():
         np.testing.assert_array_equal(rod[name], 0.5 * factor, name)
     assert (dataset.sel(flow="stable").improvement == 1.0).all()
     assert dataset.discrete_seconds == 1.0

@@ -170,7 +170,7 @@ def test_lanes_are_runs_of_their_own():
 
 def test_work_is_counted():
     """In two steps one gradient, k products, a (a + 1) / 2 thirds, and eight gradients between."""
-    build = partial(CentralFlow, period=2)
+    build = partial(CentralFlow, near=0.9, period=2)
     tracking = rodflow.track(
         valley,
         optax.sgd(LEARNING_RATE),

@@ -1,0 +1,70 @@
+"""What iterates and flows cost: wall clock per optimizer step, each in a program of its own.
+
+Times are the best of several, of all seeds of a cell together, and of the end of the run, where a
+flow has the most to do. They are compared with each other only, as they were taken on one machine
+in one hour; a flow's time is what it takes on top of the iterates.
+"""
+
+import time
+from collections.abc import Callable, Mapping
+
+import jax
+import numpy as np
+from jaxtyping import PyTree
+
+import rodflow
+
+REPEATS = 3
+
+
+def first_seconds(run: Callable[[], PyTree]) -> float:
+    """The time of a first call, compilation included."""
+    begin = time.perf_counter()
+    jax.block_until_ready(run())
+    return time.perf_counter() - begin
+
+
+def best_seconds(runs: Mapping[str, Callable[[], PyTree]], repeats: int = 5) -> dict[str, float]:
+    """The least time of each run, taken in turns; compilation excluded."""
+    for run in runs.values():
+        jax.block_until_ready(run())
+    best = dict.fromkeys(runs, float("inf"))
+    for _ in range(repeats):
+        for name, run in runs.items():
+            begin = time.perf_counter()
+            jax.block_until_ready(run())
+            best[name] = min(best[name], time.perf_counter() - begin)
+    return best
+
+
+def per_step(
+    tracker_of: Callable[[list[str]], rodflow.Tracker],
+    state: PyTree,
+    records: int,
+) -> dict[str, float]:
+    """Time `"iterates"` and each flow on top of them, in seconds per optimizer step.
+
+    Args:
+        tracker_of: names of flows -> a tracker of these alone, without twins.
+        state: a `TrackerState` with an axis of lanes; it is not moved.
+        records: how far to run.
+
+    Returns:
+        Seconds by name; NaN for a flow that diverged in all lanes.
+    """
+
+    def run(names: list[str]) -> Callable[[], PyTree]:
+        tracker = tracker_of(names)
+        flows = {name: state.flows[name] for name in names}
+        part = state._replace(twins=None, flows=flows)
+        program = jax.jit(jax.vmap(lambda state: tracker.run(state, records)))
+        return lambda: program(part)
+
+    alive = [name for name, flow in state.flows.items() if np.any(flow.diverged_at < 0)]
+    taken = best_seconds(
+        {"iterates": run([])} | {name: run([name]) for name in alive}, repeats=REPEATS
+    )
+    steps = records * tracker_of([]).every
+    found = {name: (taken[name] - taken["iterates"]) / steps for name in alive}
+    lost = dict.fromkeys(set(state.flows) - set(alive), float("nan"))
+    return {"iterates": taken["iterates"] / steps} | found | lost

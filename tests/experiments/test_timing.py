@@ -1,0 +1,30 @@
+from functools import partial
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+
+import rodflow
+from experiments.timing import best_seconds, per_step
+
+
+def test_times_are_the_best_of_several():
+    calls = []
+    seconds = best_seconds({"a": lambda: calls.append("a"), "b": lambda: None}, repeats=3)
+    assert calls == ["a"] * 4
+    assert set(seconds) == {"a", "b"}
+    assert all(0 <= s < 1 for s in seconds.values())
+
+
+def test_flows_are_timed_on_top_of_the_iterates():
+    flows = {"rod": rodflow.RodFlow, "lost": rodflow.StableFlow}
+
+    def tracker_of(names):
+        chosen = {name: flows[name] for name in names}
+        return rodflow.Tracker(lambda w: jnp.sum(w**4), optax.sgd(0.1), chosen, every=2)
+
+    state = jax.vmap(partial(tracker_of(list(flows)).init, warmup=0))(jnp.ones((2, 3)))
+    lost = state.flows["lost"]._replace(diverged_at=jnp.array([1, 1], jnp.int32))
+    found = per_step(tracker_of, state._replace(flows=state.flows | {"lost": lost}), records=5)
+    assert found["iterates"] > 0 and np.isfinite(found["rod"]) and np.isnan(found["lost"])
