@@ -7,6 +7,7 @@ from rodflow.curvature import critical_sharpness as critical_sharpness
 from rodflow.curvature import effective_sharpness as effective_sharpness
 from rodflow.curvature import nyquist_response as nyquist_response
 from rodflow.curvature import sharpness as sharpness
+from rodflow.epoch import Epoch as Epoch
 from rodflow.flows.central import CentralFlow as CentralFlow
 from rodflow.flows.covariance import CovarianceRod as CovarianceRod
 from rodflow.flows.edge import EdgeFlow as EdgeFlow
@@ -18,6 +19,7 @@ from rodflow.flows.rod import SignedRod as SignedRod
 from rodflow.flows.stable import StableFlow as StableFlow
 from rodflow.iteration import Iteration as Iteration
 from rodflow.iteration import PhaseState as PhaseState
+from rodflow.minibatches import Minibatches as Minibatches
 from rodflow.parity import Parity as Parity
 from rodflow.records import FlowTracking as FlowTracking
 from rodflow.records import Tracking as Tracking

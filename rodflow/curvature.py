@@ -57,8 +57,13 @@ def oscillation(
     oscillate. Auxiliary leaves and clocks stand as they do in `state`. To first order in `grads`,
     for a chain that acts on each element by itself. In the frame that alternates with the gradient
     x solves exp(growth) x = -x - B(x), with B the linear response of the increment: for growth 0,
-    it is the rest point of the signed rod.
+    it is the rest point of the signed rod. **Raises** `ValueError` for a map of several updates.
     """
+    if iteration.updates > 1:
+        raise ValueError(
+            f"An epoch of {iteration.updates} updates has no response to one alternating gradient; "
+            "its flows are `RodFlow` and `StableFlow`."
+        )
     parity = iteration.parity
     oscillates = jax.tree.map(lambda p: p is Parity.OSCILLATING, parity)
     auxiliary = jax.tree.map(lambda p: p is Parity.AUXILIARY, parity)

@@ -11,6 +11,7 @@ that bias corrections and schedules become smooth functions of time (MATH.md sec
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable
 from typing import NamedTuple
 
@@ -22,6 +23,7 @@ from jax.core import Tracer
 from jaxtyping import Array, Float, PyTree
 
 from rodflow.parity import Parity, as_clock, probe_parity
+from rodflow.placement import Placement, place, placement_of
 
 
 class PhaseState(NamedTuple):
@@ -40,16 +42,22 @@ class Iteration:
     - `tx`: any `optax.GradientTransformation` whose update takes gradients, state and parameters.
         It may be built from traced hyperparameters, inside `jit` or `vmap`.
 
-    Immutable but for one memory: the parity of the parameters last given to `init`.
-    Source: MATH.md sections 1 and 6.
+    Immutable but for one memory: the parity of the parameters last given to `init`, and how they
+    are sharded. Source: MATH.md sections 1 and 6.
     """
 
     def __init__(
         self, loss: Callable[[PyTree], Float[Array, ""]], tx: optax.GradientTransformation
     ) -> None:
-        self.loss = loss
+        self._loss = loss
         self.tx = tx
+        self.updates = 1  # of the optimizer in one application of the map
         self._latest: PhaseState | None = None
+        self._placement: Placement | None = None
+
+    def loss(self, params: PyTree) -> Float[Array, ""]:
+        """The loss at `params`, which it holds to where the parameters given to `init` are."""
+        return self._loss(self._placed(params))
 
     def init(self, params: PyTree) -> PhaseState:
         """The initial point of phase space at `params`; its parity is known from here on.
@@ -60,11 +68,16 @@ class Iteration:
         """
         params = jax.tree.map(jnp.asarray, params)
         _check_params(params)
-        _check_loss(self.loss, params)
+        self.place(placement_of(params))
+        _check_loss(self._loss, params)
         self._latest = PhaseState(
-            jax.tree.map(lambda _: Parity.OSCILLATING, params), probe_parity(self.tx, params)
+            jax.tree.map(lambda _: Parity.OSCILLATING, params), self._probe(params)
         )
         return PhaseState(params, jax.tree.map(as_clock, self.tx.init(params)))
+
+    def place(self, placement: Placement | None) -> None:
+        """From here on parameters are where `placement` says: for a program yet to be traced."""
+        self._placement = placement
 
     @property
     def parity(self) -> PhaseState:
@@ -94,6 +107,12 @@ class Iteration:
         params = jax.tree.map(lambda p, u: u.astype(p.dtype), state.params, updates)
         return PhaseState(params, jax.tree.map(jnp.subtract, opt_state, state.opt_state))
 
+    def _probe(self, params: PyTree) -> PyTree[Parity]:
+        return probe_parity(self.tx, params, self.updates, self._placement)
+
+    def _placed(self, params: PyTree) -> PyTree:
+        return params if self._placement is None else place(params, self._placement)
+
     def _update(self, state: PhaseState, grads: PyTree) -> tuple[PyTree, PyTree]:
         # Flags return to their own type; counters may stay float in all of Optax.
         memory = jax.eval_shape(self.tx.init, state.params)
@@ -121,6 +140,14 @@ def _check_params(params: PyTree) -> None:
 
 
 def _check_loss(loss: Callable[[PyTree], Float[Array, ""]], params: PyTree) -> None:
+    try:
+        inspect.signature(loss).bind(params)
+    except TypeError as error:
+        raise ValueError(
+            f"The loss cannot be called with the parameters alone ({error}); it may not depend on "
+            "a batch or a step, because two steps would then not be the same map twice (a fixed "
+            "order of batches: `Epoch`)."
+        ) from error
     out = jax.eval_shape(loss, params)
     leaves = jax.tree.leaves(out)
     if (

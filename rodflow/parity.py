@@ -10,6 +10,9 @@ trace). An integer leaf that counts steps is a *clock*, and a leaf that never ch
 
 The weights are flipped with the gradients so that L2 regularisation, which adds w to g, keeps its
 second moments sign-blind, and a copy of the weights counts as oscillating.
+
+The probe is one program. Its weights and gradients are made where the parameters are, sharded as
+they are, and only a few numbers of each leaf leave the device.
 """
 
 from __future__ import annotations
@@ -17,7 +20,7 @@ from __future__ import annotations
 import enum
 import weakref
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -25,7 +28,9 @@ import numpy as np
 import optax
 from jax.core import Tracer
 from jax.extend.core import ClosedJaxpr, jaxpr_as_fun
-from jaxtyping import Array, PyTree
+from jaxtyping import Array, Float, PyTree
+
+from rodflow.placement import Placement, place
 
 # What was found, for as long as the transformations live: the same one is often asked again.
 # Two of them may share an update and differ in their memory, so both functions are the key.
@@ -33,6 +38,7 @@ _KNOWN: weakref.WeakKeyDictionary[Any, Any] = weakref.WeakKeyDictionary()
 
 _SIGNS = (1, -1)
 _STEPS = 3
+_GOLDEN_RATIO, _SQUARE_ROOT = 2654435769, 1779033703  # fractional parts (of that of 2), times 2^32
 _LATE = 10**6  # a much later step: counters that wrap around have, gates and warmups have opened
 
 
@@ -51,11 +57,16 @@ def as_clock(leaf: Array) -> Array:
     return leaf if jnp.issubdtype(leaf.dtype, jnp.floating) else leaf.astype(float)
 
 
-def probe_parity(tx: optax.GradientTransformation, params: PyTree[Array]) -> PyTree[Parity]:
+def probe_parity(
+    tx: optax.GradientTransformation,
+    params: PyTree[Array],
+    updates: int = 1,
+    placement: Placement | None = None,
+) -> PyTree[Parity]:
     """The parity of every leaf of `tx.init(params)`, a pytree of that structure.
 
     It depends on the structure, shapes and dtypes of `params`, not on their values, and `tx` may
-    close over traced hyperparameters.
+    close over traced hyperparameters. The map whose parity it is consists of `updates` updates.
 
     **Raises** `ValueError` for a transformation whose update needs more than gradients, state and
     parameters (a line search), or remembers what no smooth flow can carry (a random key, a counter
@@ -66,17 +77,35 @@ def probe_parity(tx: optax.GradientTransformation, params: PyTree[Array]) -> PyT
     except TypeError:  # a callable that cannot be referred to weakly, or hashed
         known = {}
     leaves, structure = jax.tree.flatten(params)
-    kind = (structure, tuple((leaf.shape, leaf.dtype) for leaf in leaves))
+    kind = (structure, tuple((leaf.shape, leaf.dtype) for leaf in leaves), updates)
     if kind not in known:
-        known[kind] = _probe(tx, params)
+        known[kind] = _probe(tx, params, updates, placement)
     return known[kind]
 
 
-def _probe(tx: optax.GradientTransformation, params: PyTree[Array]) -> PyTree[Parity]:
+class _Seen(NamedTuple):
+    """What was seen of one leaf of the two memories, over the steps.
+
+    Whether it stayed as it was, the least and the largest change of an element (of integers), the
+    largest difference between the two memories and the largest magnitude in them.
+    """
+
+    constant: np.ndarray
+    least: np.ndarray
+    most: np.ndarray
+    odd_part: np.ndarray
+    size: np.ndarray
+
+
+def _probe(
+    tx: optax.GradientTransformation,
+    params: PyTree[Array],
+    updates: int,
+    placement: Placement | None,
+) -> PyTree[Parity]:
     memory = jax.eval_shape(tx.init, params)
     shapes = jax.tree.map(lambda p: jax.ShapeDtypeStruct(p.shape, p.dtype), params)
-    paths = jax.tree_util.tree_leaves_with_path(memory)
-    for path, like in paths:
+    for path, like in jax.tree_util.tree_leaves_with_path(memory):
         if jax.dtypes.issubdtype(like.dtype, jax.dtypes.prng_key):
             raise ValueError(_not_smooth(path, "is a random key"))
 
@@ -96,34 +125,47 @@ def _probe(tx: optax.GradientTransformation, params: PyTree[Array]) -> PyTree[Pa
             "gradients, state and parameters only (a line search is no map on phase space)."
         ) from error
     likes = jax.tree.leaves(shapes)
-    draw = np.random.default_rng(0).standard_normal
-    weights, *grads = ([draw(p.shape) for p in likes] for _ in range(_STEPS + 2))
 
-    def arrays(sign: int, values: list[np.ndarray]) -> list[np.ndarray]:
-        return [np.asarray(sign * v, p.dtype) for v, p in zip(values, likes, strict=True)]
-
-    leaves = [_Leaf() for _ in paths]
-    firsts = befores = [init(arrays(sign, weights)) for sign in _SIGNS]
-    for count, g in enumerate(grads):
-        if count == _STEPS:
-            befores = [list(map(_much_later, *pair)) for pair in zip(firsts, befores, strict=True)]
-        afters = [
-            update([*arrays(sign, g), *before, *arrays(sign, weights)])
-            for sign, before in zip(_SIGNS, befores, strict=True)
+    def arrays(sign: Array, draw: int | Array) -> list[Array]:
+        values = [
+            (sign * _generic(draw * len(likes) + i, p.shape)).astype(p.dtype)
+            for i, p in enumerate(likes)
         ]
-        for leaf, *ends in zip(leaves, *befores, *afters, strict=True):
-            leaf.look(*ends)
-        befores = afters
-    observed = iter(leaves)
+        return values if placement is None else place(values, placement)
+
+    @jax.jit
+    def observe() -> list[tuple[Array, ...]]:
+        signs = jnp.array(_SIGNS, jnp.float32)
+        first = jax.vmap(lambda sign: init(*arrays(sign, 0)))(signs)
+
+        def step(before: list[Array], count: Array) -> tuple[list[Array], list]:
+            later = [_much_later(*pair) for pair in zip(first, before, strict=True)]
+            before = [jnp.where(count == _STEPS, *z) for z in zip(later, before, strict=True)]
+
+            def apply(sign: Array, memory: list[Array]) -> list[Array]:
+                def once(k: Array, memory: list[Array]) -> list[Array]:
+                    grads = arrays(sign, 1 + count * updates + k)
+                    return update(*grads, *memory, *arrays(sign, 0))
+
+                return jax.lax.fori_loop(0, updates, once, memory)
+
+            after = jax.vmap(apply)(signs, before)
+            return after, [_look(*ends) for ends in zip(before, after, strict=True)]
+
+        return jax.lax.scan(step, first, jnp.arange(_STEPS + 1))[1]
+
+    with jax.ensure_compile_time_eval():
+        seen = iter([_Seen(*map(np.asarray, leaf)) for leaf in observe()])
 
     def classify(path: jax.tree_util.KeyPath, like: jax.ShapeDtypeStruct) -> Parity:
-        leaf = next(observed)
-        if leaf.constant:
+        leaf = next(seen)
+        if np.all(leaf.constant):
             return Parity.CONSTANT
         if jnp.issubdtype(like.dtype, jnp.floating):
-            even = leaf.odd_part <= jnp.finfo(like.dtype).eps ** 0.5 * leaf.size
+            even = np.max(leaf.odd_part) <= jnp.finfo(like.dtype).eps ** 0.5 * np.max(leaf.size)
             return Parity.AUXILIARY if even else Parity.OSCILLATING
-        if leaf.counts:
+        stride = leaf.least[0]
+        if 1 <= stride <= updates and np.all(leaf.least == stride) and np.all(leaf.most == stride):
             return Parity.CLOCK
         raise ValueError(
             _not_smooth(path, "neither counts the steps one by one nor stays as it is")
@@ -132,32 +174,43 @@ def _probe(tx: optax.GradientTransformation, params: PyTree[Array]) -> PyTree[Pa
     return jax.tree_util.tree_map_with_path(classify, memory)
 
 
-class _Leaf:
-    """What was seen of one leaf of the two memories."""
+def _generic(draw: int | Array, shape: tuple[int, ...]) -> Float[Array, ...]:
+    """Numbers in [-1, 1) without a pattern: multiples of the golden ratio, modulo 1 (Weyl 1916).
 
-    def __init__(self) -> None:
-        self.constant, self.counts = True, True
-        self.odd_part, self.size = 0.0, 0.0
-
-    def look(self, *ends: np.ndarray) -> None:
-        """One step: before it with the signs (+, -), and after it."""
-        before, before_minus, plus, minus = (np.asarray(end, np.float64) for end in ends)
-        steps = (plus - before, minus - before_minus)
-        self.counts &= all(np.all(step == 1) for step in steps)
-        self.constant &= all(np.all(step == 0) for step in steps)
-        self.odd_part = max(self.odd_part, np.max(np.abs(plus - minus), initial=0))
-        self.size = max(self.size, *(np.max(np.abs(end), initial=0) for end in (plus, minus)))
+    Each element follows from its index, so that a sharded array is made in its shards.
+    """
+    index = jnp.asarray(draw, jnp.uint32) * jnp.uint32(_SQUARE_ROOT)
+    for axis, stride in enumerate(np.cumprod([1, *shape[:0:-1]])[::-1] if shape else []):
+        place = jax.lax.broadcasted_iota(jnp.uint32, shape, axis)
+        index = index + place * jnp.uint32(int(stride) % 2**32)
+    return (index * jnp.uint32(_GOLDEN_RATIO)).astype(jnp.float32) / 2.0**31 - 1
 
 
-def _much_later(first: np.ndarray, last: np.ndarray) -> np.ndarray:
+def _look(before: Array, after: Array) -> tuple[Array, ...]:
+    """What is seen of a leaf in one step; both memories are stacked."""
+    numbers = after.astype(jnp.promote_types(after.dtype, jnp.float32))
+    odd_part = jnp.abs(numbers[0] - numbers[1])
+    change = jnp.zeros_like(numbers)
+    if not jnp.issubdtype(after.dtype, jnp.floating):
+        change = after.astype(int) - before.astype(int)
+    return (
+        jnp.all(before == after),
+        jnp.min(change, initial=_LATE),
+        jnp.max(change, initial=-_LATE),
+        jnp.max(odd_part, initial=0, where=~jnp.isnan(odd_part)),
+        jnp.max(jnp.abs(numbers), initial=0, where=~jnp.isnan(numbers)),
+    )
+
+
+def _much_later(first: Array, last: Array) -> Array:
     """A leaf that has counted, as it would stand after many more steps; any other as it is."""
-    if not np.issubdtype(last.dtype, np.integer):
+    if not jnp.issubdtype(last.dtype, jnp.integer):
         return last
-    return np.asarray(last + np.where(last - first == _STEPS, _LATE, 0), last.dtype)
+    return last + jnp.where(last > first, _LATE, 0).astype(last.dtype)
 
 
-def _concrete(traced: ClosedJaxpr) -> Callable[[list[np.ndarray]], list[np.ndarray]]:
-    """Compile `traced` to run now, though an outer `jit` or `vmap` may be tracing.
+def _concrete(traced: ClosedJaxpr) -> Callable[..., list[Array]]:
+    """`traced` as a function that can run now, though an outer `jit` or `vmap` may be tracing.
 
     Hyperparameters of an outer trace were hoisted into the constants; parity does not depend on
     their values, so a generic one stands in for each.
@@ -167,13 +220,7 @@ def _concrete(traced: ClosedJaxpr) -> Callable[[list[np.ndarray]], list[np.ndarr
             jnp.full(c.shape, 0.5).astype(c.dtype) if isinstance(c, Tracer) else c
             for c in traced.consts
         ]
-    compiled = jax.jit(jaxpr_as_fun(ClosedJaxpr(traced.jaxpr, constants)))
-
-    def run(leaves: list[np.ndarray]) -> list[np.ndarray]:
-        with jax.ensure_compile_time_eval():
-            return [np.asarray(leaf) for leaf in compiled(*leaves)]
-
-    return run
+    return jaxpr_as_fun(ClosedJaxpr(traced.jaxpr, constants))
 
 
 def _not_smooth(path: jax.tree_util.KeyPath, what: str) -> str:

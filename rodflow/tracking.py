@@ -37,10 +37,12 @@ from rodflow.flows.flow import AbstractFlow, Work, work_per_step
 from rodflow.flows.rod import RodFlow
 from rodflow.flows.stable import StableFlow
 from rodflow.iteration import Iteration, PhaseState
+from rodflow.placement import Placement, placement_of
 from rodflow.records import FlowTracking, Tracking
 from rodflow.solvers import Integrator
 
 FlowBuilder = Callable[[Iteration], AbstractFlow]
+IterationBuilder = Callable[[Any, optax.GradientTransformation], Iteration]
 
 
 class _FlowRun(NamedTuple):
@@ -66,13 +68,17 @@ class Tracker(eqx.Module):
 
     Arguments:
 
-    - `loss`, `tx`: as for `Iteration`.
+    - `loss`, `tx`: as for `iteration`.
     - `flows`: name -> a function from the iteration to a flow (`rodflow.RodFlow`, or a partial).
     - `integrators`: name -> `Integrator`, where a flow shall not be solved in its default way.
     - `every`: optimizer steps between records.
     - `twins`: number of runs started one rounding unit away, for the floor.
     - `observe`: evaluated on the iterates' `PhaseState` at every record.
     - `observe_flows`: evaluated on the `PhaseState` at the centre of every flow.
+    - `iteration`: the map that they make, of which a step is a unit of time; `Iteration`, or
+        `Epoch` for minibatches.
+
+    Parameters that are sharded over a mesh stay so (`rodflow.placement`).
 
     **Raises** `ValueError` for unknown integrators and numbers out of range.
     """
@@ -95,6 +101,7 @@ class Tracker(eqx.Module):
         twins: int = 0,
         observe: Callable[[PhaseState], PyTree] | None = None,
         observe_flows: Callable[[PhaseState], PyTree] | None = None,
+        iteration: IterationBuilder = Iteration,
     ) -> None:
         if flows is None:
             flows = {"stable": StableFlow, "rod": RodFlow}
@@ -104,7 +111,7 @@ class Tracker(eqx.Module):
             raise ValueError(f"`integrators` names {unknown}; the flows are {list(flows)}.")
         check_at_least("every", every, 1)
         check_at_least("twins", twins, 0)
-        self.iteration = Iteration(loss, tx)
+        self.iteration = iteration(loss, tx)
         self.flows = {name: build(self.iteration) for name, build in flows.items()}
         self.integrators = {
             name: integrators.get(name, flow.integrator) for name, flow in self.flows.items()
@@ -124,10 +131,13 @@ class Tracker(eqx.Module):
         check_at_least("warmup", warmup, 0)
         state = self.iteration.init(params)
         key = jax.random.key(0) if key is None else key
-        return self._start(state, warmup, key)
+        return self._start(state, warmup, key, placement_of(state.params))
 
     @eqx.filter_jit
-    def _start(self, state: PhaseState, warmup: int, key: PRNGKeyArray) -> TrackerState:
+    def _start(
+        self, state: PhaseState, warmup: int, key: PRNGKeyArray, placement: Placement | None
+    ) -> TrackerState:
+        self.iteration.place(placement)
         state = jax.lax.fori_loop(0, warmup, lambda _, z: self.iteration.step(z), state)
         twins = None
         if self.twins:
@@ -143,12 +153,18 @@ class Tracker(eqx.Module):
             jnp.array(0, jnp.int32), state.params, begin(self.iteration, state), twins, flows
         )
 
-    @eqx.filter_jit
     def run(self, state: TrackerState, num_records: int) -> tuple[TrackerState, Tracking]:
         """Continue for `num_records` records of `every` optimizer steps each.
 
         Compiled once for each `num_records`; the records of consecutive calls concatenate.
         """
+        return self._run(state, num_records, placement_of(state.start))
+
+    @eqx.filter_jit
+    def _run(
+        self, state: TrackerState, num_records: int, placement: Placement | None
+    ) -> tuple[TrackerState, Tracking]:
+        self.iteration.place(placement)
         return jax.lax.scan(lambda s, _: self._record(s), state, length=num_records)
 
     def _record(self, state: TrackerState) -> tuple[TrackerState, Tracking]:
@@ -256,6 +272,7 @@ def track(
     observe: Callable[[PhaseState], PyTree] | None = None,
     observe_flows: Callable[[PhaseState], PyTree] | None = None,
     key: PRNGKeyArray | None = None,
+    iteration: IterationBuilder = Iteration,
 ) -> Tracking:
     """Run an optimizer and flows from the same point, and record how well each flow tracks.
 
@@ -275,7 +292,9 @@ def track(
     """
     check_at_least("every", every, 1)
     check_at_least("num_steps", num_steps, every)
-    tracker = Tracker(loss, tx, flows, integrators, every, twins, observe, observe_flows)
+    tracker = Tracker(
+        loss, tx, flows, integrators, every, twins, observe, observe_flows, iteration
+    )
     state = tracker.init(params, warmup, key)
     return tracker.run(state, num_steps // every)[1]
 

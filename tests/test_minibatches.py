@@ -1,0 +1,87 @@
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from chex import assert_trees_all_close
+
+from rodflow import Minibatches
+
+SAMPLES, WIDTH = 64, 32
+
+
+def _normal(seed, *shape):
+    return np.random.default_rng(seed).normal(size=shape)
+
+
+def of(params, batch):
+    x, y = batch
+    hidden = jnp.tanh(jnp.tanh(x @ params["a"]) @ params["b"])
+    return jnp.mean((hidden @ params["c"] - y) ** 2)
+
+
+def split(data, count):
+    return jax.tree.map(lambda x: x.reshape(count, -1, *x.shape[1:]), data)
+
+
+def setting():
+    data = jnp.asarray(_normal(0, SAMPLES, 4)), jnp.asarray(_normal(1, SAMPLES))
+    shapes = {"a": (4, WIDTH), "b": (WIDTH, WIDTH), "c": (WIDTH,)}
+    params = {
+        name: jnp.asarray(_normal(2, *shape)) / shape[0] ** 0.5 for name, shape in shapes.items()
+    }
+    return data, params
+
+
+def derivatives(loss):
+    """The gradient, HVPs of a shared linearization, and a third derivative: what flows take."""
+
+    def product(w, v):
+        return jax.jvp(jax.grad(loss), (w,), (v,))[1]
+
+    def all_of_them(w):
+        gradient, hessian = jax.linearize(jax.grad(loss), w)
+        hvps = jax.vmap(hessian)(jax.tree.map(lambda x: jnp.stack([x, jnp.cos(x)]), w))
+        third = jax.jvp(lambda at: product(at, w), (w,), (jax.tree.map(jnp.cos, w),))[1]
+        return loss(w), gradient, hvps, third
+
+    return all_of_them
+
+
+@pytest.mark.usefixtures("x64")
+def test_the_mean_has_the_derivatives_of_the_full_batch():
+    data, params = setting()
+    whole = jax.jit(derivatives(lambda w: of(w, data)))(params)
+    accumulated = jax.jit(derivatives(Minibatches(of, split(data, 4))))(params)
+    assert_trees_all_close(accumulated, whole, rtol=1e-12, atol=1e-12)
+
+
+def test_derivatives_hold_the_activations_of_one_batch():
+    data, params = setting()
+
+    def temporary_bytes(loss):
+        compiled = jax.jit(derivatives(loss)).lower(params).compile()
+        return compiled.memory_analysis().temp_size_in_bytes
+
+    batches = split(data, 16)
+    few = temporary_bytes(Minibatches(of, jax.tree.map(lambda x: x[:2], batches)))
+    many = temporary_bytes(Minibatches(of, batches))
+    assert many < 1.05 * few
+    big = jax.tree.map(lambda x: jnp.tile(x, (64, *[1] * (x.ndim - 1))), data)
+    whole = temporary_bytes(lambda w: of(w, big))
+    assert temporary_bytes(Minibatches(of, split(big, 64))) < whole / 16
+
+
+@pytest.mark.parametrize(
+    ("batches", "message"),
+    [
+        (iter([1, 2]), "it must be arrays that hold all batches"),
+        ((), "it must be arrays that hold all batches"),
+        ((np.ones((3, 2)), np.ones((4, 2))), r"have \[3, 4\] batches; it must be one number"),
+        (np.ones((0, 2)), r"have \[0\] batches"),
+        (np.ones(()), r"have \[0\] batches"),
+    ],
+    ids=["loader", "nothing", "unequal", "none", "scalar"],
+)
+def test_batches_that_are_none_are_refused(batches, message):
+    with pytest.raises(ValueError, match=message):
+        Minibatches(of, batches)
