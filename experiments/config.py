@@ -51,6 +51,7 @@ class RunConfig:
     model: Any = MISSING
     data: Any = MISSING
     loss: Loss = MISSING
+    chunks: int | None = MISSING
     seed: int | None = MISSING
     warmup: int = MISSING
     num_steps: int = MISSING
@@ -67,6 +68,8 @@ class RunConfig:
                 raise ValueError(f"{key} is set, but the cells of a grid have their own: see grid")
         if self.seed is not None:
             check("seed", self.seed, 0 <= self.seed < 2**32, "from 0 to 2^32 - 1")
+        if self.chunks is not None:
+            check("chunks", self.chunks, self.chunks >= 1, "at least 1")
         check("warmup", self.warmup, self.warmup >= 0, "at least 0")
         check("every", self.every, self.every >= 1, "at least 1")
         check("num_steps", self.num_steps, self.num_steps >= 1, "at least 1")

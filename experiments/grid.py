@@ -31,7 +31,8 @@ def composed(config: RunConfig) -> Iterator[tuple[str, str, RunConfig]]:
     assert grid is not None
     shared = [f"{key}={getattr(config, key)}" for key in ("warmup", "num_steps", "every", "twins")]
     kappa = "null" if config.kappa is None else config.kappa
-    shared += [f"kappa={kappa}", f"loss={config.loss.name}"]
+    chunks = "null" if config.chunks is None else config.chunks
+    shared += [f"kappa={kappa}", f"loss={config.loss.name}", f"chunks={chunks}"]
     for problem in grid.problems:
         for optimizer in grid.optimizers:
             chosen = [*grid.definitions[problem], f"optimizer={optimizer}"]

@@ -9,6 +9,7 @@ from hydra.utils import instantiate
 from jax.flatten_util import ravel_pytree
 from jaxtyping import Array, Float, Key, PyTree
 
+import rodflow
 from experiments.config import RunConfig
 from experiments.problems.data.dataset import Dataset
 from experiments.problems.models.model import Model
@@ -23,13 +24,34 @@ class Problem(NamedTuple):
     """Random key -> initial parameters."""
 
 
-def problem(dataset: Dataset, model: Model, loss: Callable[[Array, Array], Array]) -> Problem:
-    """Close over a data set: `loss(params)` is the loss of the model on all of it."""
+def problem(
+    dataset: Dataset,
+    model: Model,
+    loss: Callable[[Array, Array], Array],
+    chunks: int | None = None,
+) -> Problem:
+    """Close over a data set: `loss(params)` is the loss of the model on all of it.
 
-    def full_batch_loss(params: PyTree[Float[Array, "..."]]) -> Float[Array, ""]:
-        return loss(model.apply(params, dataset.inputs), dataset.targets)
+    Args:
+        dataset: all samples.
+        model: the network.
+        loss: of outputs against targets, a mean over samples.
+        chunks: equal pieces of the data, of which one at a time is in memory with its activations.
 
-    return Problem(full_batch_loss, model.init)
+    Raises:
+        ValueError: the samples cannot be cut into so many equal pieces.
+    """
+
+    def batch_loss(params: PyTree[Float[Array, "..."]], batch: Dataset) -> Float[Array, ""]:
+        return loss(model.apply(params, batch.inputs), batch.targets)
+
+    if chunks is None:
+        return Problem(lambda params: batch_loss(params, dataset), model.init)
+    samples = len(dataset.inputs)
+    if samples % chunks:
+        raise ValueError(f"chunks={chunks} is no divisor of the {samples} samples of the data")
+    batches = jax.tree.map(lambda x: x.reshape(chunks, -1, *x.shape[1:]), dataset)
+    return Problem(rodflow.Minibatches(batch_loss, batches), model.init)
 
 
 def raveled(problem: Problem) -> Problem:
@@ -50,4 +72,4 @@ def configured(config: RunConfig) -> Problem:
     dataset = instantiate(config.data)
     shapes = {"input_shape": dataset.inputs.shape[1:], "output_shape": dataset.targets.shape[1:]}
     model = instantiate(config.model, **shapes)
-    return problem(dataset, model, config.loss)
+    return problem(dataset, model, config.loss, config.chunks)

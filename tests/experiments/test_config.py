@@ -47,6 +47,7 @@ def test_overrides_reach_every_group():
         ("num_steps=15", "num_steps=15 is out of range: it must be a multiple of every=10"),
         ("twins=-1", "twins=-1 is out of range"),
         ("kappa=-1", "kappa=-1.0 is out of range"),
+        ("chunks=0", "chunks=0 is out of range"),
         ("+sede=1", "sede: no such key; the keys here are optimizer, model, data"),
         ("+model.wide=1", "model.wide: no such key; the keys here are width"),
         ("~seed", "seed has no value"),

@@ -1,6 +1,7 @@
 import jax
 import jax.numpy as jnp
 import numpy as np
+import pytest
 
 from experiments import problems
 from experiments.config import load
@@ -15,6 +16,16 @@ def test_the_configured_problem_is_the_loss_of_the_network_on_the_data():
     outputs = inputs.reshape(20, 64) @ layer["kernel"] + layer["bias"]
     expected = 0.5 * jnp.mean(jnp.sum((outputs - targets) ** 2, axis=1))
     np.testing.assert_allclose(problem.loss(params), expected, rtol=1e-6)
+
+
+def test_chunks_of_the_data_have_the_same_mean():
+    whole, accumulated = (
+        problems.configured(load(["data.size=20", f"chunks={chunks}"])) for chunks in ("null", 4)
+    )
+    params = whole.init(jax.random.key(0))
+    np.testing.assert_allclose(accumulated.loss(params), whole.loss(params), rtol=1e-6)
+    with pytest.raises(ValueError, match="chunks=3 is no divisor of the 20 samples"):
+        problems.configured(load(["data.size=20", "chunks=3"]))
 
 
 def test_loss_and_initialization_vectorize_over_seeds():
