@@ -67,6 +67,11 @@ def moved_between_devices(compiled):
     return sorted(set(found))
 
 
+def allotted(analysis):
+    """The bytes of each device for what goes into a program and what it needs meanwhile."""
+    return analysis.argument_size_in_bytes + analysis.temp_size_in_bytes
+
+
 def main(model, *names):
     start, loss = {"elementwise": elementwise, "fsdp": fsdp}[model]()
     flows = {name: FLOWS[name] for name in names}
@@ -102,11 +107,7 @@ def main(model, *names):
         "twins_per_device": sorted(batch_axes),
         "moved": moved_between_devices(compiled),
         "difference": max(differences),
-        "bytes": [
-            each.memory_analysis().argument_size_in_bytes
-            + each.memory_analysis().temp_size_in_bytes
-            for each in (compiled, whole[3])
-        ],
+        "bytes": [allotted(compiled.memory_analysis()) for compiled in (compiled, whole[3])],
     }
     print(json.dumps(report))
 
