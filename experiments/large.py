@@ -38,6 +38,7 @@ def measure(width: int, flow: str) -> dict[str, float]:
     # Donated, the old state makes room for the new.
     run = jax.jit(lambda s: tracker.run(s, 1), donate_argnums=0).lower(state).compile()
     analysis = run.memory_analysis()
+    assert analysis is not None  # some backends do not tell
     held = analysis.argument_size_in_bytes + analysis.output_size_in_bytes
     allotted = held - analysis.alias_size_in_bytes + analysis.temp_size_in_bytes
     begin = time.perf_counter()
