@@ -11,8 +11,8 @@ trace). An integer leaf that counts steps is a *clock*, and a leaf that never ch
 The weights are flipped with the gradients so that L2 regularisation, which adds w to g, keeps its
 second moments sign-blind, and a copy of the weights counts as oscillating.
 
-The probe is one program. Its weights and gradients are made where the parameters are, sharded as
-they are, and only a few numbers of each leaf leave the device.
+Weights and gradients of the probe are made in the shards of the parameters where these are sharded,
+and memories are looked at shard by shard: nothing large is gathered.
 """
 
 from __future__ import annotations
@@ -20,17 +20,18 @@ from __future__ import annotations
 import enum
 import weakref
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
+from jax import Shard
 from jax.core import Tracer
 from jax.extend.core import ClosedJaxpr, jaxpr_as_fun
-from jaxtyping import Array, Float, PyTree
+from jaxtyping import Array, PyTree
 
-from rodflow.placement import Placement, place
+from rodflow.placement import Placement
 
 # What was found, for as long as the transformations live: the same one is often asked again.
 # Two of them may share an update and differ in their memory, so both functions are the key.
@@ -83,20 +84,6 @@ def probe_parity(
     return known[kind]
 
 
-class _Seen(NamedTuple):
-    """What was seen of one leaf of the two memories, over the steps.
-
-    Whether it stayed as it was, the least and the largest change of an element (of integers), the
-    largest difference between the two memories and the largest magnitude in them.
-    """
-
-    constant: np.ndarray
-    least: np.ndarray
-    most: np.ndarray
-    odd_part: np.ndarray
-    size: np.ndarray
-
-
 def _probe(
     tx: optax.GradientTransformation,
     params: PyTree[Array],
@@ -105,7 +92,8 @@ def _probe(
 ) -> PyTree[Parity]:
     memory = jax.eval_shape(tx.init, params)
     shapes = jax.tree.map(lambda p: jax.ShapeDtypeStruct(p.shape, p.dtype), params)
-    for path, like in jax.tree_util.tree_leaves_with_path(memory):
+    paths = jax.tree_util.tree_leaves_with_path(memory)
+    for path, like in paths:
         if jax.dtypes.issubdtype(like.dtype, jax.dtypes.prng_key):
             raise ValueError(_not_smooth(path, "is a random key"))
 
@@ -125,47 +113,38 @@ def _probe(
             "gradients, state and parameters only (a line search is no map on phase space)."
         ) from error
     likes = jax.tree.leaves(shapes)
+    shardings = [None] * len(likes) if placement is None else placement
 
-    def arrays(sign: Array, draw: int | Array) -> list[Array]:
-        values = [
-            (sign * _generic(draw * len(likes) + i, p.shape)).astype(p.dtype)
-            for i, p in enumerate(likes)
+    def arrays(sign: int, draw: int) -> list[Array | np.ndarray]:
+        return [
+            _generic(sign, draw * len(likes) + place, like, sharding)
+            for place, (like, sharding) in enumerate(zip(likes, shardings, strict=True))
         ]
-        return values if placement is None else place(values, placement)
 
-    @jax.jit
-    def observe() -> list[tuple[Array, ...]]:
-        signs = jnp.array(_SIGNS, jnp.float32)
-        first = jax.vmap(lambda sign: init(*arrays(sign, 0)))(signs)
-
-        def step(before: list[Array], count: Array) -> tuple[list[Array], list]:
-            later = [_much_later(*pair) for pair in zip(first, before, strict=True)]
-            before = [jnp.where(count == _STEPS, *z) for z in zip(later, before, strict=True)]
-
-            def apply(sign: Array, memory: list[Array]) -> list[Array]:
-                def once(k: Array, memory: list[Array]) -> list[Array]:
-                    grads = arrays(sign, 1 + count * updates + k)
-                    return update(*grads, *memory, *arrays(sign, 0))
-
-                return jax.lax.fori_loop(0, updates, once, memory)
-
-            after = jax.vmap(apply)(signs, before)
-            return after, [_look(*ends) for ends in zip(before, after, strict=True)]
-
-        return jax.lax.scan(step, first, jnp.arange(_STEPS + 1))[1]
-
-    with jax.ensure_compile_time_eval():
-        seen = iter([_Seen(*map(np.asarray, leaf)) for leaf in observe()])
+    leaves = [_Leaf() for _ in paths]
+    firsts = befores = [init(arrays(sign, 0)) for sign in _SIGNS]
+    for count in range(_STEPS + 1):
+        if count == _STEPS:
+            befores = [list(map(_much_later, *pair)) for pair in zip(firsts, befores, strict=True)]
+        afters = befores
+        for draw in range(1 + count * updates, 1 + (count + 1) * updates):
+            afters = [
+                update([*arrays(sign, draw), *after, *arrays(sign, 0)])
+                for sign, after in zip(_SIGNS, afters, strict=True)
+            ]
+        for leaf, *ends in zip(leaves, *befores, *afters, strict=True):
+            leaf.look(*ends)
+        befores = afters
+    observed = iter(leaves)
 
     def classify(path: jax.tree_util.KeyPath, like: jax.ShapeDtypeStruct) -> Parity:
-        leaf = next(seen)
-        if np.all(leaf.constant):
+        leaf = next(observed)
+        if leaf.strides == {0}:
             return Parity.CONSTANT
         if jnp.issubdtype(like.dtype, jnp.floating):
-            even = np.max(leaf.odd_part) <= jnp.finfo(like.dtype).eps ** 0.5 * np.max(leaf.size)
+            even = leaf.odd_part <= jnp.finfo(like.dtype).eps ** 0.5 * leaf.size
             return Parity.AUXILIARY if even else Parity.OSCILLATING
-        stride = leaf.least[0]
-        if 1 <= stride <= updates and np.all(leaf.least == stride) and np.all(leaf.most == stride):
+        if len(leaf.strides) == 1 and 1 <= min(leaf.strides) <= updates:
             return Parity.CLOCK
         raise ValueError(
             _not_smooth(path, "neither counts the steps one by one nor stays as it is")
@@ -174,43 +153,74 @@ def _probe(
     return jax.tree_util.tree_map_with_path(classify, memory)
 
 
-def _generic(draw: int | Array, shape: tuple[int, ...]) -> Float[Array, ...]:
+class _Leaf:
+    """What was seen of one leaf of the two memories; `strides` are the extreme changes in a step.
+
+    Which changes there are matters for counters only, and these change alike in all elements.
+    """
+
+    def __init__(self) -> None:
+        self.strides: set[float] = set()
+        self.odd_part, self.size = 0.0, 0.0
+
+    def look(
+        self,
+        before: Array | np.ndarray,
+        before_minus: Array | np.ndarray,
+        after: Array,
+        after_minus: Array,
+    ) -> None:
+        """One application of the map, with the signs (+, -); shard by shard."""
+        ends = before, before_minus, after, after_minus
+        for shard in after.addressable_shards:
+            begin, begin_minus, plus, minus = (_part(end, shard) for end in ends)
+            for step in (plus - begin, minus - begin_minus):
+                if step.size:
+                    self.strides |= {float(np.min(step)), float(np.max(step))}
+            self.odd_part = max(self.odd_part, np.max(np.abs(plus - minus), initial=0))
+            self.size = max(self.size, *(np.max(np.abs(end), initial=0) for end in (plus, minus)))
+
+
+def _part(leaf: Array | np.ndarray, shard: Shard) -> np.ndarray:
+    """What `leaf` has where `shard` is, a shard of an array of its shape."""
+    for own in getattr(leaf, "addressable_shards", ()):
+        if own.index == shard.index:
+            return np.asarray(own.data, np.float64)
+    return np.asarray(np.asarray(leaf, np.float64)[shard.index])
+
+
+def _generic(
+    sign: int, draw: int, like: jax.ShapeDtypeStruct, sharding: jax.sharding.Sharding | None
+) -> Array | np.ndarray:
     """Numbers in [-1, 1) without a pattern: multiples of the golden ratio, modulo 1 (Weyl 1916).
 
     Each element follows from its index, so that a sharded array is made in its shards.
     """
-    index = jnp.asarray(draw, jnp.uint32) * jnp.uint32(_SQUARE_ROOT)
-    for axis, stride in enumerate(np.cumprod([1, *shape[:0:-1]])[::-1] if shape else []):
-        place = jax.lax.broadcasted_iota(jnp.uint32, shape, axis)
-        index = index + place * jnp.uint32(int(stride) % 2**32)
-    return (index * jnp.uint32(_GOLDEN_RATIO)).astype(jnp.float32) / 2.0**31 - 1
+    strides = np.cumprod([1, *like.shape[:0:-1]])[::-1]
+
+    def part(index: tuple[slice, ...] | None) -> np.ndarray:
+        place = np.array(draw * _SQUARE_ROOT % 2**32, np.uint64)
+        for where, size, stride in zip(index or (), like.shape, strides, strict=False):
+            # Axis by axis, as far as the slice goes.
+            place = place[..., None] + np.arange(size, dtype=np.uint64)[where] * np.uint64(stride)
+        return np.asarray(sign * (place * _GOLDEN_RATIO % 2**32 / 2**31 - 1), like.dtype)
+
+    if sharding is None:
+        return part((slice(None),) * len(like.shape))
+    with jax.ensure_compile_time_eval():
+        return jax.make_array_from_callback(like.shape, sharding, part)
 
 
-def _look(before: Array, after: Array) -> tuple[Array, ...]:
-    """What is seen of a leaf in one step; both memories are stacked."""
-    numbers = after.astype(jnp.promote_types(after.dtype, jnp.float32))
-    odd_part = jnp.abs(numbers[0] - numbers[1])
-    change = jnp.zeros_like(numbers)
-    if not jnp.issubdtype(after.dtype, jnp.floating):
-        change = after.astype(int) - before.astype(int)
-    return (
-        jnp.all(before == after),
-        jnp.min(change, initial=_LATE),
-        jnp.max(change, initial=-_LATE),
-        jnp.max(odd_part, initial=0, where=~jnp.isnan(odd_part)),
-        jnp.max(jnp.abs(numbers), initial=0, where=~jnp.isnan(numbers)),
-    )
-
-
-def _much_later(first: Array, last: Array) -> Array:
+def _much_later(first: Array, last: Array) -> Array | np.ndarray:
     """A leaf that has counted, as it would stand after many more steps; any other as it is."""
     if not jnp.issubdtype(last.dtype, jnp.integer):
         return last
-    return last + jnp.where(last > first, _LATE, 0).astype(last.dtype)
+    begin, end = np.asarray(first), np.asarray(last)
+    return np.asarray(end + np.where(end > begin, _LATE, 0), last.dtype)
 
 
-def _concrete(traced: ClosedJaxpr) -> Callable[..., list[Array]]:
-    """`traced` as a function that can run now, though an outer `jit` or `vmap` may be tracing.
+def _concrete(traced: ClosedJaxpr) -> Callable[[list[Array | np.ndarray]], list[Array]]:
+    """Compile `traced` to run now, though an outer `jit` or `vmap` may be tracing.
 
     Hyperparameters of an outer trace were hoisted into the constants; parity does not depend on
     their values, so a generic one stands in for each.
@@ -220,7 +230,13 @@ def _concrete(traced: ClosedJaxpr) -> Callable[..., list[Array]]:
             jnp.full(c.shape, 0.5).astype(c.dtype) if isinstance(c, Tracer) else c
             for c in traced.consts
         ]
-    return jaxpr_as_fun(ClosedJaxpr(traced.jaxpr, constants))
+    compiled = jax.jit(jaxpr_as_fun(ClosedJaxpr(traced.jaxpr, constants)))
+
+    def run(leaves: list[Array | np.ndarray]) -> list[Array]:
+        with jax.ensure_compile_time_eval():
+            return compiled(*leaves)
+
+    return run
 
 
 def _not_smooth(path: jax.tree_util.KeyPath, what: str) -> str:

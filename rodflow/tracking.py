@@ -292,9 +292,7 @@ def track(
     """
     check_at_least("every", every, 1)
     check_at_least("num_steps", num_steps, every)
-    tracker = Tracker(
-        loss, tx, flows, integrators, every, twins, observe, observe_flows, iteration
-    )
+    tracker = Tracker(loss, tx, flows, integrators, every, twins, observe, observe_flows, iteration)
     state = tracker.init(params, warmup, key)
     return tracker.run(state, num_steps // every)[1]
 

@@ -33,6 +33,7 @@ def stays_where_it_was(report):
     return sharded / whole
 
 
+@pytest.mark.slow
 def test_what_needs_no_exchange_exchanges_nothing():
     """A loss that acts on each parameter by itself: only sums cross between devices."""
     report = on_eight_devices("elementwise", "rod")
