@@ -23,10 +23,10 @@ import jax
 import jax.numpy as jnp
 import xarray as xr
 from jaxtyping import PyTree
-from omegaconf import OmegaConf
 
 import rodflow
 from experiments import checkpoint, optimizers, problems, results, timing
+from experiments import config as configuration
 from experiments.config import RunConfig
 from experiments.observation import flow_observer, observer
 from experiments.schemas.functions import FlowName
@@ -64,8 +64,7 @@ class Cell(NamedTuple):
         """What the records depend on. How they are cut into segments is not part of it."""
         flows = [flow.name for flow in self.flows]
         cell = {"seeds": self.seeds, "flows": flows, "compared": self.compared}
-        run = OmegaConf.to_yaml(OmegaConf.structured(self.config))
-        return {"cell": json.dumps(cell), "run": run}
+        return {"cell": json.dumps(cell), "run": configuration.identity(self.config)}
 
 
 def run(cell: Cell) -> xr.Dataset:
@@ -88,7 +87,7 @@ def run(cell: Cell) -> xr.Dataset:
         done += 1
         seconds = before + time.perf_counter() - begin
         header = {"done": done, "records": cell.records, "seconds": seconds}
-        checkpoint.save(_checkpoint(cell), state, header | cell.identity | _made_by())
+        checkpoint.save(_checkpoint(cell), state, header | cell.identity | made_by())
     times = {"per_step": per_step(state)} if cell.compared else {}
     whole = results.finished([_load(_segment(cell, k)) for k in range(done)], cell.config)
     whole.attrs |= {"problem": cell.problem, "identity": json.dumps(cell.identity)}
@@ -109,7 +108,7 @@ def finished(cell: Cell) -> xr.Dataset:
     """
     path = _results(cell)
     whole = _load(path)
-    _check_same(path, json.loads(whole.attrs["identity"]), cell.identity)
+    check_same(path, json.loads(whole.attrs["identity"]), cell.identity)
     return whole
 
 
@@ -174,7 +173,7 @@ def _resume(cell: Cell, start: Callable[[], PyTree]) -> tuple[PyTree, int, float
     if not path.exists():
         return start(), 0, 0.0
     state, header = checkpoint.load(path, eqx.filter_eval_shape(start))
-    _check_same(path, header, cell.identity | _made_by() | {"records": cell.records})
+    check_same(path, header, cell.identity | made_by() | {"records": cell.records})
     for k in range(header["done"]):
         _load(_segment(cell, k))
     return jax.tree.map(jnp.asarray, state), header["done"], header["seconds"]
@@ -191,7 +190,12 @@ def _load(path: Path) -> xr.Dataset:
         ) from error
 
 
-def _check_same(path: Path, found: dict, wanted: dict) -> None:
+def check_same(path: Path, found: dict, wanted: dict) -> None:
+    """Refuse what was found in a file if it is of another configuration.
+
+    Raises:
+        ValueError: it is; the message shows the first difference.
+    """
     for key, value in wanted.items():
         if found.get(key) != value:
             old, new = str(found.get(key)).splitlines(), str(value).splitlines()
@@ -203,7 +207,8 @@ def _check_same(path: Path, found: dict, wanted: dict) -> None:
             )
 
 
-def _made_by() -> dict[str, str]:
+def made_by() -> dict[str, str]:
+    """What has made the numbers, without which they are not the same bit for bit."""
     # Half a run by one version and half by another would be the run of neither.
     return {"source": results.source(), "device": jax.devices()[0].device_kind}
 

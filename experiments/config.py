@@ -4,7 +4,8 @@ The values stand in `configs/`, every default exactly once; the dataclasses here
 that Hydra checks them against, and `__post_init__` checks the ranges of a complete configuration.
 """
 
-from collections.abc import Sequence
+import copy
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields, is_dataclass
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,7 @@ from experiments.schemas import data, experiments, models
 from experiments.schemas.functions import Loss
 from experiments.schemas.grid import GridConfig
 from experiments.schemas.ranges import check
+from experiments.schemas.sweep import DistributedConfig, SweepConfig
 
 CONFIGS = Path(__file__).resolve().parent.parent / "configs"
 
@@ -45,6 +47,7 @@ class RunConfig:
     """Everything that a run depends on. Each group is a folder of `configs/`.
 
     With a `grid`, a study of many cells, the cells have their own optimizer, model, data and seeds.
+    With a `sweep`, the run has many lanes, which differ in the numbers that the sweep names.
     """
 
     optimizer: Any = MISSING  # by its own schema an OptimizerConfig
@@ -59,6 +62,8 @@ class RunConfig:
     twins: int = MISSING
     kappa: float | None = MISSING
     grid: GridConfig | None = None
+    sweep: SweepConfig | None = None
+    distributed: DistributedConfig | None = None
 
     def __post_init__(self):
         for key in ("optimizer", "model", "data", "seed"):
@@ -66,6 +71,8 @@ class RunConfig:
                 raise ValueError(f"{key} has no value")
             if self.grid is not None and getattr(self, key) is not None:
                 raise ValueError(f"{key} is set, but the cells of a grid have their own: see grid")
+        if self.grid is not None and self.sweep is not None:
+            raise ValueError("grid and sweep are both set: a sweep is of one optimizer and problem")
         if self.seed is not None:
             check("seed", self.seed, 0 <= self.seed < 2**32, "from 0 to 2^32 - 1")
         if self.chunks is not None:
@@ -122,7 +129,7 @@ def _check_keys(config: DictConfig, prefix: str = "") -> None:
     schema = OmegaConf.get_type(config)
     if not is_dataclass(schema):
         return
-    known = [field.name for field in fields(schema)]
+    known = [entry.name for entry in fields(schema)]
     for key in config:
         if key not in known:
             allowed = ", ".join(name for name in known if not name.startswith("_"))
@@ -145,3 +152,29 @@ def load(overrides: Sequence[str] = ()) -> RunConfig:
         return checked(compose("run", list(overrides)))
     with initialize_config_dir(str(CONFIGS), version_base="1.3"):
         return checked(compose("run", list(overrides)))
+
+
+def identity(config: RunConfig) -> str:
+    """Return as YAML what the numbers of a run depend on, without who computes how many of them."""
+    told = [entry.name for entry in fields(config) if entry.name not in ("sweep", "distributed")]
+    return OmegaConf.to_yaml(OmegaConf.masked_copy(OmegaConf.structured(config), told))
+
+
+def with_values(config: RunConfig, values: Mapping[str, Any]) -> RunConfig:
+    """Return a copy with other values at some keys, unchecked: they may be traced.
+
+    Args:
+        config: of a run.
+        values: by key, as in `{"optimizer.learning_rate": 0.1}`.
+    """
+    changed = copy.deepcopy(config)
+    for key, value in values.items():
+        *path, last = key.split(".")
+        owner: Any = changed
+        for name in path:
+            owner = getattr(owner, name)
+        if isinstance(owner, dict):
+            owner[last] = value
+        else:
+            setattr(owner, last, value)
+    return changed

@@ -3,20 +3,13 @@
 import inspect
 
 import optax
-from jaxtyping import Array, Float
 
 import rodflow
 from experiments.config import OptimizerConfig
 
 
-def configured(
-    config: OptimizerConfig, learning_rate: Float[Array, ""] | None = None
-) -> optax.GradientTransformation:
-    """Build the Optax chain that a configuration names.
-
-    Args:
-        config: name and hyperparameters.
-        learning_rate: in place of the configured one; it may be traced.
+def configured(config: OptimizerConfig) -> optax.GradientTransformation:
+    """Build the Optax chain that a configuration names; its numbers may be traced.
 
     Raises:
         ValueError: there is no such optimizer, or it has no such hyperparameter.
@@ -32,5 +25,4 @@ def configured(
                 f"optimizer.hyperparameters.{name}: {config.name} has no such hyperparameter; "
                 f"it has {', '.join(known)}"
             )
-    rate = config.learning_rate if learning_rate is None else learning_rate
-    return constructor(rate, **config.hyperparameters)
+    return constructor(config.learning_rate, **config.hyperparameters)

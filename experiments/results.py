@@ -100,11 +100,11 @@ def labelled(tracking: rodflow.Tracking, seeds: list[int], flows: list[str]) -> 
     return labelled
 
 
-def finished(segments: list[xr.Dataset], config: RunConfig) -> xr.Dataset:
+def finished(segments: list[xr.Dataset], config: RunConfig, along: str = "step") -> xr.Dataset:
     """Join the segments of a run, and add what only the whole of it can tell."""
     whole = xr.concat(
         segments,
-        "step",
+        along,
         data_vars="minimal",
         coords="minimal",
         compat="equals",

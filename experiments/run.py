@@ -15,8 +15,9 @@ from rich.console import Console
 
 from experiments import command_line
 from experiments import config as configuration
+from experiments.claims import alone_in
 from experiments.errors import reported_in_one_line
-from experiments.storage import alone_in, write_atomically
+from experiments.storage import write_atomically
 
 
 @hydra.main(config_path=str(configuration.CONFIGS), config_name="run", version_base="1.3")
@@ -32,7 +33,12 @@ def app(composed: DictConfig) -> None:
         from experiments import runtime
 
         console = Console()
-        if config.grid is None:
+        if config.sweep is not None:
+            for note in runtime.configure():
+                console.print(note, style="dim")
+            with runtime.joined(config.distributed):
+                sweep_into(folder, config, console, resolved)
+        elif config.grid is None:
             write_atomically(folder / "config.yaml", resolved.encode())
             for note in runtime.configure():
                 console.print(note, style="dim")
@@ -70,6 +76,19 @@ def grid_into(
             done = grid.run(cells, config.grid.workers, progress)
     console.print(terminal.study_table(done))
     console.print(terminal.study_remarks(done), highlight=False)
+    console.print(f"run folder: {folder}", soft_wrap=True, highlight=False)
+
+
+def sweep_into(
+    folder: Path, config: configuration.RunConfig, console: Console, resolved: str
+) -> None:
+    """Take part in a sweep until it is finished, and print its table."""
+    from experiments import sweep, terminal
+
+    swept = sweep.sweep_of(config, folder)
+    with terminal.progress("segments") as progress:
+        done = sweep.run(swept, resolved, lambda *counts: progress("sweep", *counts))
+    console.print(terminal.sweep_table(done))
     console.print(f"run folder: {folder}", soft_wrap=True, highlight=False)
 
 

@@ -3,10 +3,17 @@
 The library itself sets no flag; an application may.
 """
 
+import contextlib
 import logging
 import os
+import time
 import warnings
+from collections.abc import Iterator
 from pathlib import Path
+
+from experiments.schemas.sweep import DistributedConfig
+
+LINGER = 3  # seconds that the coordinator stays at the end: processes abort when it goes first
 
 
 def configure() -> list[str]:
@@ -36,6 +43,37 @@ def configure() -> list[str]:
         return [f"compiled programs are not kept for the next run: cannot write {folder}"]
     jax.config.update("jax_compilation_cache_dir", str(folder))
     return []
+
+
+@contextlib.contextmanager
+def joined(distributed: DistributedConfig | None) -> Iterator[None]:
+    """Make all devices of this host usable, and the other processes known if that is asked for.
+
+    Enter it before anything asks JAX for its devices.
+    """
+    import jax
+
+    # For the CPU, a device for each core: XLA spreads small operations over no more than one.
+    if "xla_force_host_platform_device_count" not in os.environ.get("XLA_FLAGS", ""):
+        jax.config.update("jax_num_cpu_devices", cores())
+    if distributed is None or distributed.coordinator is None:
+        yield
+        return
+    jax.config.update("jax_enable_recoverability", True)  # others survive a process that is lost
+    if distributed.coordinator == "auto":
+        jax.distributed.initialize()
+    else:
+        jax.distributed.initialize(
+            distributed.coordinator, distributed.num_processes, distributed.process_id
+        )
+    yield
+    if jax.process_index() == 0:
+        time.sleep(LINGER)
+
+
+def cores() -> int:
+    """Count the CPU cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def cache_folder() -> Path:

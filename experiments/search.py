@@ -105,7 +105,8 @@ def climber(config: RunConfig) -> Callable[[Float[np.ndarray, " rungs"]], Ladder
     @jax.jit
     @jax.vmap
     def lane(learning_rate):
-        tx = optimizers.configured(config.optimizer, learning_rate)
+        rung = configuration.with_values(config, {"optimizer.learning_rate": learning_rate})
+        tx = optimizers.configured(rung.optimizer)
 
         def observe(state: rodflow.PhaseState):
             return rodflow.effective_sharpness(problem.loss, tx, state)[0]

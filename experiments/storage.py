@@ -1,12 +1,7 @@
-"""Files that are either whole or absent, and folders that one process at a time works in."""
+"""Files that are either whole or absent."""
 
-import contextlib
 import os
-from collections.abc import Iterator
 from pathlib import Path
-
-with contextlib.suppress(ImportError):  # not on Windows
-    import fcntl
 
 
 def write_atomically(path: Path, content: bytes) -> None:
@@ -46,24 +41,3 @@ def _sync_folder(folder: Path) -> None:
             os.fsync(descriptor)
         finally:
             os.close(descriptor)
-
-
-@contextlib.contextmanager
-def alone_in(folder: Path) -> Iterator[None]:
-    """Refuse to work in a folder that another process works in.
-
-    Raises:
-        ValueError: another one does.
-    """
-    if "fcntl" not in globals():
-        yield
-        return
-    descriptor = os.open(folder / ".lock", os.O_CREAT | os.O_RDWR)
-    try:
-        # The system takes the lock back when the process ends, however it ends.
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        yield
-    except BlockingIOError:
-        raise ValueError(f"{folder} is in use by another run; wait for it or stop it") from None
-    finally:
-        os.close(descriptor)

@@ -15,8 +15,9 @@ from rich.console import Console
 
 from experiments import command_line
 from experiments import config as configuration
+from experiments.claims import alone_in
 from experiments.errors import reported_in_one_line
-from experiments.storage import alone_in, write_atomically
+from experiments.storage import write_atomically
 
 
 @hydra.main(config_path=str(configuration.CONFIGS), config_name="study", version_base="1.3")

@@ -175,6 +175,28 @@ def remarks(results: xr.Dataset) -> str:
     return "\n".join(lines)
 
 
+def sweep_table(results: xr.Dataset) -> Table:
+    """Summarize a sweep: how far its lanes got, and a row for each flow over all lanes."""
+    diverged_at = results.diverged_at.isel(step=-1)
+    axes = ", ".join(f"{name} {size}" for name, size in diverged_at.sizes.items())
+    at_edge = int((results.effective_sharpness.sel(mode=1).max("step") >= 1).sum())
+    rows = Table(
+        title=f"{results.attrs['title']}: {diverged_at.size} lanes ({axes}), "
+        f"{int((diverged_at >= 0).sum())} diverged, {at_edge} at the edge"
+    )
+    rows.add_column("")
+    for heading in ("improvement\nover stable", "lowest\ntenth", "highest\ntenth"):
+        rows.add_column(heading, justify="right")
+    rows.add_column("lanes\ndiverged", justify="right")
+    for flow in results.flow.values:
+        known = results.improvement.sel(flow=flow).values
+        known = known[np.isfinite(known)]
+        quantiles = np.quantile(known, [0.5, 0.1, 0.9]) if known.size else [np.nan] * 3
+        lost = int((results.flow_diverged_at.sel(flow=flow).isel(step=-1) >= 0).sum())
+        rows.add_row(str(flow), *map(_number, quantiles), str(lost))
+    return rows
+
+
 def _number(value: xr.DataArray | float) -> str:
     """Three significant digits, never in scientific notation unless tiny."""
     number = float(value)

@@ -1,9 +1,10 @@
+import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
 from experiments import optimizers
-from experiments.config import OptimizerConfig
+from experiments.config import OptimizerConfig, load, with_values
 
 
 def test_the_chain_gets_the_configured_hyperparameters():
@@ -17,10 +18,20 @@ def test_the_chain_gets_the_configured_hyperparameters():
     )
 
 
-def test_another_learning_rate_takes_the_place_of_the_configured_one():
-    tx = optimizers.configured(OptimizerConfig("gd", 0.5, {}), jnp.array(0.25))
-    update, _ = tx.update(jnp.array(1.0), tx.init(jnp.array(1.0)))
-    assert update == -0.25
+def test_all_numbers_of_a_configuration_may_be_traced():
+    base = load(["optimizer=heavy_ball"])
+
+    def two_updates(learning_rate, b1):
+        values = {"optimizer.learning_rate": learning_rate, "optimizer.hyperparameters.b1": b1}
+        tx = optimizers.configured(with_values(base, values).optimizer)
+        first, state = tx.update(jnp.array(1.0), tx.init(jnp.array(1.0)))
+        return first, tx.update(jnp.array(0.0), state)[0]
+
+    rates, b1 = jnp.array([0.5, 0.25]), jnp.array([0.8, 0.5])
+    first, second = jax.jit(jax.vmap(two_updates))(rates, b1)
+    np.testing.assert_allclose(first, -rates * (1 - b1), rtol=1e-6)
+    np.testing.assert_allclose(second, -rates * (1 - b1) * b1, rtol=1e-6)
+    assert base.optimizer.learning_rate == 0.8
 
 
 def test_an_unknown_optimizer_is_refused_with_those_there_are():

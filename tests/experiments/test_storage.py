@@ -3,7 +3,7 @@ import os
 
 import pytest
 
-from experiments.storage import alone_in, write_atomically
+from experiments.storage import write_atomically
 
 
 def test_replaces_the_old_file(tmp_path):
@@ -41,11 +41,3 @@ def test_names_the_file_whose_folder_is_missing(tmp_path):
     with pytest.raises(FileNotFoundError) as caught:
         write_atomically(path, b"")
     assert caught.value.filename == str(path)
-
-
-def test_two_runs_do_not_share_a_folder(tmp_path):
-    inner = alone_in(tmp_path)
-    with alone_in(tmp_path), pytest.raises(ValueError, match="in use by another run"), inner:
-        pass
-    with alone_in(tmp_path):
-        pass

@@ -1,0 +1,191 @@
+"""Sweeps: one function at every point of a grid, in one compiled program on any number of devices.
+
+The lanes of a sweep, the points of its grid, are divided evenly among the devices of a mesh, and
+each device works on its own in chunks of lanes that are vmapped:
+
+    lanes -> shard_map over devices -> map over chunks, one after the other -> vmap within a chunk
+
+No device waits for another before the end. (`jit(vmap(...))` on sharded inputs would put a
+collective into the condition of every loop.) Within a chunk lanes move in lockstep: a `while_loop`
+under vmap turns until its last lane has ended, and lanes that ended keep their values. Nothing
+that one lane computes reaches another, NaNs included; what a lane can cost the others is time, and
+that only within its chunk.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+
+import equinox as eqx
+import jax
+import numpy as np
+from jax.sharding import AxisType, Mesh, PartitionSpec
+from jaxtyping import Array, PyTree
+
+from rodflow.checks import check_at_least
+
+Hyperparameters = dict[str, Array]
+
+
+def sweep(
+    member: Callable[[Hyperparameters], PyTree],
+    grid: Mapping[str, jax.typing.ArrayLike],
+    mesh: Mesh | None = None,
+    *,
+    zipped: bool = False,
+    chunk: int | None = None,
+    memory: int | None = None,
+) -> PyTree:
+    """Evaluate a function at every point of a grid of hyperparameters.
+
+    Equals a Python loop over `member`, up to the rounding of batched operations. Compiled once for
+    each `member` and number of lanes: other values in the grid, also under `jit`, do not recompile.
+
+    **Arguments:**
+
+    - `member`: a dict of scalars -> a pytree of arrays, by JAX operations: `rodflow.track` with a
+        chain built from the scalars, for example. A member that loops to an end of its own is
+        best swept in small chunks of lanes that take about as long.
+    - `grid`: the name of a hyperparameter -> its values, 1-D, floats or integers.
+    - `mesh`: the devices to use, all of its axes; the default device without it. It may span
+        several processes, which then call `sweep` with the same grid.
+    - `zipped`: whether the axes are one, their values taken together, instead of a product.
+    - `chunk`: the number of lanes that are vmapped at a time on a device; all of its lanes if None.
+        Rounding depends on the chunk, as that of batched operations does, but not on the mesh.
+    - `memory`: in place of `chunk`: the bytes that the program may take on each device, its
+        results included. The chunk is then the largest found, in a few compilations.
+
+    **Returns** the pytree of `member` with leading axes in front of every leaf: one for each name
+    in the order of `grid`, or a single one if `zipped`.
+
+    **Raises** `ValueError` for a grid, mesh, chunk or memory that allows no sweep.
+
+    !!! Example
+
+        >>> import jax.numpy as jnp, rodflow
+        >>> grid = {"lr": jnp.array([0.5, 0.25]), "steps": jnp.arange(3)}
+        >>> rodflow.sweep(lambda h: (1 - h["lr"]) ** h["steps"], grid)
+        Array([[1.    , 0.5   , 0.25  ],
+               [1.    , 0.75  , 0.5625]], dtype=float32)
+    """
+    axes = _checked_axes(grid, zipped)
+    if chunk is not None and memory is not None:
+        raise ValueError(f"`chunk` is {chunk} and `memory` is {memory}; only one can be given.")
+    check_at_least("chunk", 1 if chunk is None else chunk, 1)
+    mesh = None if mesh is None else _checked_mesh(mesh)
+    devices = 1 if mesh is None else mesh.size
+    shape = tuple(len(axis) for axis in axes.values())
+    count = shape[0] if zipped else math.prod(shape)
+    width = math.ceil(count / devices) if chunk is None else chunk
+    if memory is not None:
+        width = _widest(member, axes, mesh, devices, count, zipped, memory)
+    lanes = _lanes(axes, zipped, _padded(count, devices * width))
+    results = _run(member, lanes, mesh, width)
+    leading = shape[:1] if zipped else shape
+    return jax.tree.map(lambda leaf: leaf[:count].reshape(*leading, *leaf.shape[1:]), results)
+
+
+@eqx.filter_jit
+def _run(
+    member: Callable[[Hyperparameters], PyTree],
+    lanes: Hyperparameters,
+    mesh: Mesh | None,
+    width: int,
+) -> PyTree:
+    """All lanes, a multiple of devices x width; leaves keep the lanes as their first axis."""
+
+    def within_a_device(lanes: Hyperparameters) -> PyTree:
+        return jax.lax.map(member, lanes, batch_size=width)
+
+    if mesh is None:
+        return within_a_device(lanes)
+    sharded = PartitionSpec(mesh.axis_names)
+    # Types that vary over the mesh are not checked: diffeqsolve does not pass that check.
+    return jax.shard_map(
+        within_a_device, mesh=mesh, in_specs=sharded, out_specs=sharded, check_vma=False
+    )(lanes)
+
+
+def _widest(
+    member: Callable[[Hyperparameters], PyTree],
+    axes: dict[str, Array | np.ndarray],
+    mesh: Mesh | None,
+    devices: int,
+    count: int,
+    zipped: bool,
+    memory: int,
+) -> int:
+    """The largest width found whose program fits; its compilation is not repeated."""
+    width = math.ceil(count / devices)
+    while True:
+        lanes = _lanes(axes, zipped, _padded(count, devices * width))
+        analysis = _run.lower(member, lanes, mesh, width).compile().compiled.memory_analysis()
+        if analysis is None:
+            raise ValueError(
+                "`memory` needs a backend that tells what a program takes; use `chunk`."
+            )
+        held = analysis.argument_size_in_bytes + analysis.output_size_in_bytes
+        taken = held + analysis.temp_size_in_bytes
+        if taken <= memory:
+            return width
+        if width == 1:
+            raise ValueError(
+                f"`memory` is {memory}; the sweep takes at least {taken} bytes on a device."
+            )
+        width = min(width - 1, max(1, width * memory // taken))
+
+
+def _padded(count: int, multiple: int) -> np.ndarray:
+    """The lanes 0, 1, ..., and the last one again up to a multiple."""
+    return np.minimum(np.arange(math.ceil(count / multiple) * multiple), count - 1)
+
+
+def _lanes(
+    axes: dict[str, Array | np.ndarray], zipped: bool, index: np.ndarray
+) -> dict[str, Array | np.ndarray]:
+    """The values at lanes, the last axis of a product the fastest."""
+    if zipped:
+        return {name: axis[index] for name, axis in axes.items()}
+    places = np.unravel_index(index, [len(axis) for axis in axes.values()])
+    return {name: axes[name][place] for name, place in zip(axes, places, strict=True)}
+
+
+def _checked_axes(
+    grid: Mapping[str, jax.typing.ArrayLike], zipped: bool
+) -> dict[str, Array | np.ndarray]:
+    # Of NumPy unless traced: an array of JAX would be on a device of one process.
+    if not grid:
+        raise ValueError("`grid` has no axes; it needs a name with at least one value.")
+    axes = {name: _checked_axis(name, values) for name, values in grid.items()}
+    lengths = {name: len(axis) for name, axis in axes.items()}
+    if zipped and len(set(lengths.values())) > 1:
+        raise ValueError(f"The axes of a zipped `grid` have lengths {lengths}; all must be equal.")
+    return axes
+
+
+def _checked_axis(name: str, values: jax.typing.ArrayLike) -> Array | np.ndarray:
+    if isinstance(values, jax.core.Tracer):
+        axis = values
+    else:
+        given = np.asarray(values)
+        if given.size and given.dtype.kind not in "fiub":
+            raise ValueError(f"grid[{name!r}] has dtype {given.dtype}; it must hold real numbers.")
+        axis = given.astype(jax.dtypes.canonicalize_dtype(given.dtype))
+        if given.dtype.kind in "iu" and np.any(axis != given):
+            raise ValueError(
+                f"grid[{name!r}] has values beyond {axis.dtype}; give them as a NumPy array of "
+                "uint32, or switch jax_enable_x64 on."
+            )
+    if axis.ndim != 1 or not len(axis):
+        raise ValueError(
+            f"grid[{name!r}] has shape {axis.shape}; it must be one axis of at least one value."
+        )
+    return axis
+
+
+def _checked_mesh(mesh: Mesh) -> Mesh:
+    if not mesh.axis_names:
+        raise ValueError("`mesh` has no axis; it needs one, as in jax.make_mesh((8,), ('sweep',)).")
+    # Within shard_map all axes are manual; outside of it a result is sliced like any other array.
+    return Mesh(mesh.devices, mesh.axis_names, axis_types=(AxisType.Auto,) * len(mesh.axis_names))
