@@ -15,7 +15,7 @@ that only within its chunk.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 
 import equinox as eqx
 import jax
@@ -26,11 +26,12 @@ from jaxtyping import Array, PyTree
 from rodflow.checks import check_at_least
 
 Hyperparameters = dict[str, Array]
+Axis = jax.typing.ArrayLike | Sequence[int | float]
 
 
 def sweep(
     member: Callable[[Hyperparameters], PyTree],
-    grid: Mapping[str, jax.typing.ArrayLike],
+    grid: Mapping[str, Axis],
     mesh: Mesh | None = None,
     *,
     zipped: bool = False,
@@ -81,9 +82,7 @@ def sweep(
     if memory is not None:
         width = _widest(member, axes, mesh, devices, count, zipped, memory)
     lanes = _lanes(axes, zipped, _padded(count, devices * width))
-    results = _run(member, lanes, mesh, width)
-    leading = shape[:1] if zipped else shape
-    return jax.tree.map(lambda leaf: leaf[:count].reshape(*leading, *leaf.shape[1:]), results)
+    return _on_axes(_run(member, lanes, mesh, width), shape[:1] if zipped else shape)
 
 
 @eqx.filter_jit
@@ -105,6 +104,13 @@ def _run(
     return jax.shard_map(
         within_a_device, mesh=mesh, in_specs=sharded, out_specs=sharded, check_vma=False
     )(lanes)
+
+
+@eqx.filter_jit
+def _on_axes(results: PyTree, shape: tuple[int, ...]) -> PyTree:
+    """The lanes without padding, in the shape of the grid; not within the program of the lanes."""
+    count = math.prod(shape)
+    return jax.tree.map(lambda leaf: leaf[:count].reshape(*shape, *leaf.shape[1:]), results)
 
 
 def _widest(
@@ -152,7 +158,7 @@ def _lanes(
 
 
 def _checked_axes(
-    grid: Mapping[str, jax.typing.ArrayLike], zipped: bool
+    grid: Mapping[str, Axis], zipped: bool
 ) -> dict[str, Array | np.ndarray]:
     # Of NumPy unless traced: an array of JAX would be on a device of one process.
     if not grid:
@@ -164,7 +170,7 @@ def _checked_axes(
     return axes
 
 
-def _checked_axis(name: str, values: jax.typing.ArrayLike) -> Array | np.ndarray:
+def _checked_axis(name: str, values: Axis) -> Array | np.ndarray:
     if isinstance(values, jax.core.Tracer):
         axis = values
     else:
