@@ -19,13 +19,16 @@ from collections.abc import Callable, Mapping, Sequence
 
 import equinox as eqx
 import jax
+import jax.numpy as jnp
 import numpy as np
+from jax.core import Tracer
 from jax.sharding import AxisType, Mesh, PartitionSpec
 from jaxtyping import Array, PyTree
 
 from rodflow.checks import check_at_least
 
 Hyperparameters = dict[str, Array]
+Lanes = dict[str, Array | np.ndarray]
 Axis = jax.typing.ArrayLike | Sequence[int | float]
 
 
@@ -88,13 +91,13 @@ def sweep(
 @eqx.filter_jit
 def _run(
     member: Callable[[Hyperparameters], PyTree],
-    lanes: Hyperparameters,
+    lanes: Lanes,
     mesh: Mesh | None,
     width: int,
 ) -> PyTree:
     """All lanes, a multiple of devices x width; leaves keep the lanes as their first axis."""
 
-    def within_a_device(lanes: Hyperparameters) -> PyTree:
+    def within_a_device(lanes: Lanes) -> PyTree:
         return jax.lax.map(member, lanes, batch_size=width)
 
     if mesh is None:
@@ -115,7 +118,7 @@ def _on_axes(results: PyTree, shape: tuple[int, ...]) -> PyTree:
 
 def _widest(
     member: Callable[[Hyperparameters], PyTree],
-    axes: dict[str, Array | np.ndarray],
+    axes: Lanes,
     mesh: Mesh | None,
     devices: int,
     count: int,
@@ -147,9 +150,7 @@ def _padded(count: int, multiple: int) -> np.ndarray:
     return np.minimum(np.arange(math.ceil(count / multiple) * multiple), count - 1)
 
 
-def _lanes(
-    axes: dict[str, Array | np.ndarray], zipped: bool, index: np.ndarray
-) -> dict[str, Array | np.ndarray]:
+def _lanes(axes: Lanes, zipped: bool, index: np.ndarray) -> Lanes:
     """The values at lanes, the last axis of a product the fastest."""
     if zipped:
         return {name: axis[index] for name, axis in axes.items()}
@@ -157,9 +158,7 @@ def _lanes(
     return {name: axes[name][place] for name, place in zip(axes, places, strict=True)}
 
 
-def _checked_axes(
-    grid: Mapping[str, Axis], zipped: bool
-) -> dict[str, Array | np.ndarray]:
+def _checked_axes(grid: Mapping[str, Axis], zipped: bool) -> Lanes:
     # Of NumPy unless traced: an array of JAX would be on a device of one process.
     if not grid:
         raise ValueError("`grid` has no axes; it needs a name with at least one value.")
@@ -171,8 +170,8 @@ def _checked_axes(
 
 
 def _checked_axis(name: str, values: Axis) -> Array | np.ndarray:
-    if isinstance(values, jax.core.Tracer):
-        axis = values
+    if isinstance(values, Tracer):
+        axis = jnp.asarray(values)
     else:
         given = np.asarray(values)
         if given.size and given.dtype.kind not in "fiub":

@@ -64,8 +64,7 @@ def test_tracking_equals_a_loop():
         def loss(p):
             return jnp.mean((p["w"] ** 2 - 1) ** 2)
 
-        flows = {"rod": rodflow.RodFlow}
-        return rodflow.track(loss, optax.sgd(h["lr"]), params, 6, 0, 3, flows=flows)
+        return rodflow.track(loss, optax.sgd(h["lr"]), params, 6, 0, 3, flows={})
 
     grid = {"lr": np.array([0.1, 1e3], np.float32), "seed": np.arange(2)}
     found, expected = rodflow.sweep(lane, grid), looped(lane, grid)
@@ -161,14 +160,14 @@ assert collectives(jax.vmap(member), sharded)[0] > 0
 def lane(h):
     loss = lambda w: jnp.mean((jnp.tanh(w) - 0.5) ** 2)
     flows = {"rod": rodflow.RodFlow}
-    return rodflow.track(loss, optax.sgd(h["lr"]), jnp.ones(3), 4, 0, 2, flows=flows)
+    return rodflow.track(loss, optax.sgd(h["lr"]), jnp.ones(3), 2, 0, 1, flows=flows)
 
-def swept(lr):
-    return rodflow.sweep(lane, {"lr": lr}, meshes[0], chunk=1)
+def swept(member):
+    return lambda grid: rodflow.sweep(member, grid, meshes[0], zipped=True, chunk=1)
 
 # Sixteen lanes need no padding; of fourteen, two are cut off once all is computed.
-assert collectives(swept, jnp.ones(16)) == (0, 0)
-assert collectives(swept, jnp.ones(14))[0] == 0
+assert collectives(swept(lane), {"lr": np.ones(16)}) == (0, 0)
+assert collectives(swept(member), jax.tree.map(lambda x: x[:14], lanes))[0] == 0
 """
 
 

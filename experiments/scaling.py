@@ -1,0 +1,354 @@
+"""Print how sweeps and runs scale: `python -m experiments.scaling [PART ...] [--figure FILE]`.
+
+The parts are `lanes` (lanes per second against lanes and devices, and the memory of the lanes),
+`cost` (time against parameters and steps, of the discrete run and with the rod flow beside it),
+`program` (64 lanes in one program against a loop over compiled runs) and `processes` (one sweep by
+one process and by two, a core each). All of them run unless some are named, and the first two draw
+the figure.
+
+Measurements run in processes of their own, so that each has the devices it asks for and compiles
+all it needs. Times are the least of several and exclude compilation unless it is named. A power
+law is fitted where it should hold: to the larger half of the sizes, as a straight line through
+logarithms.
+"""
+
+import argparse
+import json
+import os
+import platform
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+
+import matplotlib as mpl
+import numpy as np
+from matplotlib.figure import Figure
+from rich.console import Console
+from rich.table import Table
+
+from experiments import figures
+from experiments.storage import write_atomically
+
+LANES = (1, 4, 16, 64, 256)
+DEVICES = (1, 2, 4, 8)
+WIDTHS = (16, 74, 296, 980, 3140)  # of three hidden layers: about 1e3, 1e4 ... 1e7 parameters
+STEPS = (10, 40, 160, 640)
+MANY = 64
+SHORT = 20  # steps where only the rate counts
+REPEATS = 3
+
+
+def measure_lanes(devices: int) -> dict:
+    """Seconds of a sweep of the rod flow of Adam, and bytes on a device, by lanes."""
+    import jax
+
+    import rodflow
+
+    member = tracked({"rod": rodflow.RodFlow}, SHORT, *digits())
+    mesh = jax.make_mesh((devices,), ("lanes",))
+    seconds, memory = [], []
+    for count in LANES:
+        swept = partial(rodflow.sweep, member, rates(count), mesh)
+        seconds.append(least_seconds(swept))
+        memory.append(taken(lambda learning_rate: rodflow.sweep(member, learning_rate), count))
+    return {"seconds": seconds, "bytes": memory}
+
+
+def measure_cost() -> dict:
+    """Seconds of the discrete run, and with the rod flow, by parameters and steps."""
+    import jax
+
+    import rodflow
+    from experiments import config, problems
+
+    runs = {"discrete": {}, "rod": {"rod": rodflow.RodFlow}}
+    by_size, parameters = {name: [] for name in runs}, []
+    for width in WIDTHS:
+        chosen = config.load([f"model.width={width}", "data.size=100"])
+        problem = problems.configured(chosen)
+        params = problem.init(jax.random.key(0))
+        parameters.append(sum(leaf.size for leaf in jax.tree.leaves(params)))
+        for name, flows in runs.items():
+            run = jax.jit(tracked(flows, 10, problem, params))
+            by_size[name].append(least_seconds(lambda run=run: run(rate(0))) / 10)
+    by_steps = {
+        name: [
+            least_seconds(partial(jax.jit(tracked(flows, steps, *digits())), rate(0)))
+            for steps in STEPS
+        ]
+        for name, flows in runs.items()
+    }
+    return {"parameters": parameters, "by_size": by_size, "by_steps": by_steps}
+
+
+def measure_program(devices: int) -> dict:
+    """Seconds of many lanes with the default flows, one after the other and in one program."""
+    import jax
+
+    import rodflow
+
+    member = tracked(None, 100, *digits())
+    grid = rates(MANY)
+    lanes = [{"learning_rate": value} for value in grid["learning_rate"]]
+    one = jax.jit(member)
+    found = {"first of one": seconds_of(lambda: one(lanes[0]))}
+    found["loop"] = least_seconds(lambda: [one(lane) for lane in lanes], 2)
+    mesh = jax.make_mesh((devices,), ("lanes",))
+    for name, where in (("program", None), ("sharded", mesh)):
+        for chunk in (None, 1):
+            label = name if chunk is None else f"{name}, chunk {chunk}"
+            swept = partial(rodflow.sweep, member, grid, where, chunk=chunk)
+            found[f"first of {label}"] = seconds_of(swept)
+            found[label] = least_seconds(swept, 2)
+    return found
+
+
+def digits() -> tuple:
+    """The problem of MATH.md section 8 and its initial parameters."""
+    import jax
+
+    from experiments import config, problems
+
+    problem = problems.configured(config.load())
+    return problem, problem.init(jax.random.key(0))
+
+
+def tracked(flows: dict | None, steps: int, problem, params) -> Callable:
+    """Adam at a learning rate, followed by flows."""
+    import rodflow
+
+    def member(h: dict) -> rodflow.Tracking:
+        tx = rodflow.OPTIMIZERS["adam"](h["learning_rate"], b2=0.99)
+        every = min(10, steps)
+        return rodflow.track(problem.loss, tx, params, steps, every=every, flows=flows)
+
+    return member
+
+
+def rates(count: int) -> dict[str, np.ndarray]:
+    """Learning rates around that of the configuration, all of them stable enough to run on."""
+    return {"learning_rate": np.geomspace(2e-4, 2e-3, count).astype(np.float32)}
+
+
+def rate(lane: int) -> dict[str, np.float32]:
+    """One of them."""
+    return {"learning_rate": rates(2)["learning_rate"][lane]}
+
+
+def taken(swept: Callable, count: int) -> int:
+    """The bytes of a program of so many lanes on one device."""
+    import jax
+
+    analysis = jax.jit(swept).lower(rates(count)).compile().memory_analysis()
+    assert analysis is not None  # some backends do not tell
+    return analysis.output_size_in_bytes + analysis.temp_size_in_bytes
+
+
+def seconds_of(run: Callable) -> float:
+    """The time of one call."""
+    import jax
+
+    begin = time.perf_counter()
+    jax.block_until_ready(run())
+    return time.perf_counter() - begin
+
+
+def least_seconds(run: Callable, repeats: int = REPEATS) -> float:
+    """The least time of several calls after a first one."""
+    seconds_of(run)
+    return min(seconds_of(run) for _ in range(repeats))
+
+
+MEASUREMENTS = {
+    "lanes": measure_lanes,
+    "cost": measure_cost,
+    "program": measure_program,
+}
+
+
+def measured(part: str, devices: int = 1) -> dict:
+    """Measure in a process with so many CPU devices."""
+    flag = f"--xla_force_host_platform_device_count={devices}"
+    arguments = [part] if part == "cost" else [part, str(devices)]
+    done = subprocess.run(
+        [sys.executable, "-m", "experiments.scaling", "--measure", *arguments],
+        env=os.environ | {"XLA_FLAGS": f"{os.environ.get('XLA_FLAGS', '')} {flag}"},
+        stdout=subprocess.PIPE,
+        text=True,
+        check=True,
+    )
+    return json.loads(done.stdout.splitlines()[-1])
+
+
+def exponent(sizes, values) -> float:
+    """Slope of the logarithms over the larger half of the sizes."""
+    half = len(sizes) // 2
+    return float(np.polyfit(np.log(sizes[half:]), np.log(values[half:]), 1)[0])
+
+
+def machine() -> str:
+    """The processor, the cores that may be used, and the version of JAX."""
+    import jax
+
+    from experiments.runtime import cores
+
+    model = platform.processor() or platform.machine()
+    about = Path("/proc/cpuinfo")
+    if about.exists():
+        names = [x for x in about.read_text().splitlines() if x.startswith("model name")]
+        model = names[0].partition(": ")[2] if names else model
+    return f"{model}, {cores()} cores, jax {jax.__version__}"
+
+
+def lanes(console: Console, axes: list) -> None:
+    """Lanes per second against lanes and devices, and the memory of the lanes."""
+    found = {devices: measured("lanes", devices) for devices in DEVICES}
+    throughput, memory = axes[:2]
+    table = Table(title=f"rod flow of Adam, {SHORT} steps: lanes per second")
+    table.add_column("lanes", justify="right")
+    for devices in DEVICES:
+        table.add_column(f"{devices} device{'s' * (devices > 1)}", justify="right")
+    table.add_column("MB, 1 device", justify="right")
+    speeds = {n: np.array(LANES) / found[n]["seconds"] for n in DEVICES}
+    for i, count in enumerate(LANES):
+        megabytes = found[1]["bytes"][i] / 1e6
+        table.add_row(str(count), *(f"{speeds[n][i]:.3g}" for n in DEVICES), f"{megabytes:.3g}")
+    slopes = [f"{exponent(LANES, speeds[n]):.2f}" for n in DEVICES]
+    table.add_row("exponent", *slopes, f"{exponent(LANES, found[1]['bytes']):.2f}")
+    console.print(table)
+    for devices, shade, marker in zip(DEVICES, COLOURS, figures.MARKERS, strict=False):
+        label = f"{devices} device{'s' * (devices > 1)}"
+        throughput.plot(LANES, speeds[devices], color=shade, marker=marker, label=label)
+        memory.plot(LANES, np.array(found[devices]["bytes"]) / 1e6, color=shade, marker=marker)
+    throughput.set(xlabel="lanes", ylabel="lanes per second")
+    memory.set(xlabel="lanes", ylabel="memory on a device [MB]")
+    throughput.legend()
+
+
+def cost(console: Console, axes: list) -> None:
+    """Time against parameters and steps."""
+    found = measured("cost")
+    sizes = found["parameters"]
+    for panel, title, heading, places, values in (
+        (axes[2], "seconds per step", "parameters", sizes, found["by_size"]),
+        (axes[3], "seconds", "steps", STEPS, found["by_steps"]),
+    ):
+        table = Table(title=f"Adam by {heading}: {title}")
+        for name in (heading, "discrete", "with rod flow", "ratio"):
+            table.add_column(name, justify="right")
+        both = list(zip(values["discrete"], values["rod"], strict=True))
+        for place, (discrete, rod) in zip(places, both, strict=True):
+            table.add_row(f"{place}", f"{discrete:.3g}", f"{rod:.3g}", f"{rod / discrete:.1f}")
+        slopes = (f"{exponent(places, values[name]):.2f}" for name in ("discrete", "rod"))
+        table.add_row("exponent", *slopes)
+        console.print(table)
+        panel.plot(places, values["discrete"], **DISCRETE)
+        panel.plot(places, values["rod"], **WITH_ROD)
+        panel.set(xlabel=heading, ylabel=title)
+    axes[2].legend()
+
+
+def program(console: Console, _: list) -> None:
+    """Many lanes in one program against a loop over compiled runs."""
+    plain, cores = measured("program", 1), measured("program", 2)
+    loop = plain["loop"]
+    compiled_each = plain["first of one"] * MANY
+    table = Table(title=f"{MANY} learning rates, stable and rod flow of Adam, 100 steps: seconds")
+    table.add_column("")
+    for heading in ("compiled before", "times the loop", "with compiling", "times the loop"):
+        table.add_column(heading, justify="right")
+    once = plain["first of one"] + loop * (MANY - 1) / MANY
+    table.add_row("loop, a compilation for each", "", "", f"{compiled_each:.1f}", "")
+    table.add_row("loop, compiled once", f"{loop:.1f}", "1", f"{once:.1f}", "1")
+    for label, found, key in (
+        ("vmap", plain, "program"),
+        ("one lane at a time", plain, "program, chunk 1"),
+        ("2 devices", cores, "sharded"),
+        ("2 devices, one lane at a time", cores, "sharded, chunk 1"),
+    ):
+        after, first = found[key], found[f"first of {key}"]
+        entries = (f"{after:.1f}", f"{loop / after:.2f}", f"{first:.1f}", f"{once / first:.2f}")
+        table.add_row(label, *entries)
+    console.print(table)
+
+
+def processes(console: Console, _: list) -> None:
+    """The command of a sweep: one process on one core, two processes on a core each."""
+    table = Table(title="python -m experiments.run study=sweep, 48 lanes: seconds")
+    table.add_column("processes, a core each")
+    for heading in ("from start to end", "without starting Python"):
+        table.add_column(heading, justify="right")
+    with tempfile.TemporaryDirectory() as place:
+        swept(Path(place) / "compiled", [0], 1)
+        first, second, *_ = sorted(os.sched_getaffinity(0))
+        for cores in ([first], [first, second]):
+            whole, computing = swept(Path(place) / str(len(cores)), cores, 48)
+            table.add_row(str(len(cores)), f"{whole:.1f}", f"{computing:.1f}")
+    console.print(table)
+
+
+def swept(folder: Path, cores: list[int], count: int) -> tuple[float, float]:
+    """Seconds that a sweep takes with a process on each core: whole, and after the start."""
+    command = [sys.executable, "-m", "experiments.run", "study=sweep", f"hydra.run.dir={folder}"]
+    command += ["num_steps=200", "sweep.segment=2", "sweep.chunk=1"]
+    command += [f"sweep.axes=['optimizer.learning_rate=geometric(2e-4,2e-3,{count})']"]
+    begin = time.time()
+    running = [
+        subprocess.Popen(
+            command,
+            stdout=subprocess.DEVNULL,
+            preexec_fn=partial(os.sched_setaffinity, 0, [core]),
+        )
+        for core in cores
+    ]
+    if any(process.wait() for process in running):
+        raise RuntimeError(f"a sweep failed: {' '.join(command)}")
+    end = (folder / "results.nc").stat().st_mtime
+    return end - begin, end - (folder / "index.json").stat().st_mtime
+
+
+COLOURS = ("#000000", "#0072B2", "#009E73", "#CC79A7")
+DISCRETE = {"color": "#000000", "marker": "o", "label": "discrete run"}
+WITH_ROD = {"color": figures.FLOWS["rod"].color, "marker": "s", "label": "with rod flow"}
+PARTS = {"lanes": lanes, "cost": cost, "program": program, "processes": processes}
+
+
+def scaling(console: Console, parts: list[str], path: Path) -> None:
+    """Measure some parts, print their tables, and draw what has been measured for the figure."""
+    console.print(machine(), style="bold", highlight=False)
+    with mpl.rc_context(figures.STYLE):
+        figure = Figure(figsize=(7.2, 4.8), layout="constrained")
+        axes = list(figure.subplots(2, 2).flat)
+        for part in parts:
+            PARTS[part](console, axes)
+        if not {"lanes", "cost"} <= set(parts):
+            return
+        titles = ("Throughput of a sweep", "Memory of a sweep", "Cost of a step", "Cost of a run")
+        for letter, title, panel in zip("abcd", titles, axes, strict=True):
+            panel.set_title(f"$\\bf{{{letter}}}$  {title}")
+            panel.loglog()
+    write_atomically(path, figures.rendered(figure, "png"))
+    console.print(f"figure: {path}", highlight=False)
+
+
+def main() -> None:
+    """Entry point."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.formatter_class = argparse.RawDescriptionHelpFormatter
+    parser.add_argument("parts", nargs="*", choices=[[], *PARTS], help="default: all of them")
+    parser.add_argument("--figure", type=Path, default=Path("scaling.png"), metavar="FILE")
+    parser.add_argument("--measure", nargs="+", help=argparse.SUPPRESS)
+    chosen = parser.parse_args()
+    if chosen.measure:
+        part, *devices = chosen.measure
+        print(json.dumps(MEASUREMENTS[part](*map(int, devices))))
+        return
+    scaling(Console(), chosen.parts or list(PARTS), chosen.figure)
+
+
+if __name__ == "__main__":
+    main()
