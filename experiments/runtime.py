@@ -66,6 +66,7 @@ def joined(distributed: DistributedConfig | None) -> Iterator[None]:
         jax.distributed.initialize(
             distributed.coordinator, distributed.num_processes, distributed.process_id
         )
+    jax.devices()  # waits for the others, which it must not do while it has what they wait for
     yield
     if jax.process_index() == 0:
         time.sleep(LINGER)

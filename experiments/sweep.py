@@ -17,7 +17,7 @@ neither on the hosts nor on the devices of one kind.
 import json
 import shutil
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -156,6 +156,7 @@ def computer(sweep: Sweep) -> Callable[[int], xr.Dataset]:
     def member(values: dict[str, jax.Array]) -> rodflow.Tracking:
         lane = configuration.with_values(config, values)
         tx = optimizers.configured(lane.optimizer)
+        assert lane.seed is not None
         key = jax.random.key(lane.seed)
         return rodflow.track(
             problem.loss,
@@ -243,7 +244,7 @@ def _assembled(sweep: Sweep) -> xr.Dataset:
     return whole
 
 
-def _numbers(key: str, values: list[int | float]) -> np.ndarray:
+def _numbers(key: str, values: Sequence[int | float]) -> np.ndarray:
     if key == "seed":
         if not all(isinstance(value, int) and 0 <= value < 2**32 for value in values):
             raise ValueError(f"sweep.axes.seed={values}: seeds are from 0 to 2^32 - 1")

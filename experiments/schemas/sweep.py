@@ -2,6 +2,7 @@
 
 import math
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -75,7 +76,7 @@ class DistributedConfig:
             )
 
 
-def axis_of(text: str) -> tuple[str, list[int | float]]:
+def axis_of(text: str) -> tuple[str, Sequence[int | float]]:
     """Read an axis: its key and its values.
 
     Raises:
