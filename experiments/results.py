@@ -12,10 +12,9 @@ from typing import Any
 import jax
 import numpy as np
 import xarray as xr
-from omegaconf import OmegaConf
 
 import rodflow
-from experiments.config import RunConfig
+from experiments.config import RunConfig, identity
 from experiments.storage import write_atomically
 
 _NETCDF = threading.Lock()  # the C library can be in one thread at a time
@@ -121,7 +120,7 @@ def finished(segments: list[xr.Dataset], config: RunConfig, along: str = "step")
         "optimizer": config.optimizer.name,
         "problem": _stem(config.model),
         "data": _stem(config.data),
-        "configuration": OmegaConf.to_yaml(OmegaConf.structured(config)),
+        "configuration": identity(config),
         "source": source(),
         "device": jax.devices()[0].device_kind,
     }

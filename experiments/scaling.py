@@ -52,9 +52,12 @@ def measure_lanes(devices: int) -> dict:
     mesh = jax.make_mesh((devices,), ("lanes",))
     seconds, memory = [], []
     for count in LANES:
-        swept = partial(rodflow.sweep, member, rates(count), mesh)
-        seconds.append(least_seconds(swept))
-        memory.append(taken(lambda learning_rate: rodflow.sweep(member, learning_rate), count))
+        grid = rates(count)
+        swept = jax.jit(lambda grid: rodflow.sweep(member, grid, mesh)).lower(grid).compile()
+        seconds.append(least_seconds(partial(swept, grid)))
+        allotted = swept.memory_analysis()
+        assert allotted is not None  # some backends do not tell
+        memory.append(allotted.output_size_in_bytes + allotted.temp_size_in_bytes)
     return {"seconds": seconds, "bytes": memory}
 
 
@@ -69,9 +72,9 @@ def measure_cost() -> dict:
     by_size, parameters = {name: [] for name in runs}, []
     for width in WIDTHS:
         chosen = config.load([f"model.width={width}", "data.size=100"])
-        problem = problems.configured(chosen)
+        problem = problems.raveled(problems.configured(chosen))
         params = problem.init(jax.random.key(0))
-        parameters.append(sum(leaf.size for leaf in jax.tree.leaves(params)))
+        parameters.append(params.size)
         for name, flows in runs.items():
             run = jax.jit(tracked(flows, 10, problem, params))
             by_size[name].append(least_seconds(lambda run=run: run(rate(0))) / 10)
@@ -113,7 +116,7 @@ def digits() -> tuple:
 
     from experiments import config, problems
 
-    problem = problems.configured(config.load())
+    problem = problems.raveled(problems.configured(config.load()))
     return problem, problem.init(jax.random.key(0))
 
 
@@ -137,15 +140,6 @@ def rates(count: int) -> dict[str, np.ndarray]:
 def rate(lane: int) -> dict[str, np.float32]:
     """One of them."""
     return {"learning_rate": rates(2)["learning_rate"][lane]}
-
-
-def taken(swept: Callable, count: int) -> int:
-    """The bytes of a program of so many lanes on one device."""
-    import jax
-
-    analysis = jax.jit(swept).lower(rates(count)).compile().memory_analysis()
-    assert analysis is not None  # some backends do not tell
-    return analysis.output_size_in_bytes + analysis.temp_size_in_bytes
 
 
 def seconds_of(run: Callable) -> float:
