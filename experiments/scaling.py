@@ -37,8 +37,10 @@ LANES = (1, 4, 16, 64, 256)
 DEVICES = (1, 2, 4, 8)
 WIDTHS = (16, 74, 296, 980, 3140)  # of three hidden layers: about 1e3, 1e4 ... 1e7 parameters
 STEPS = (10, 40, 160, 640)
+FIGURE = Path("scaling.png")
 MANY = 64
-SHORT = 20  # steps where only the rate counts
+SHORT = 20  # steps of lanes that are counted
+LONG = 100  # steps of the many lanes
 REPEATS = 3
 
 
@@ -94,7 +96,7 @@ def measure_program(devices: int) -> dict:
 
     import rodflow
 
-    member = tracked(None, 100, *digits())
+    member = tracked(None, LONG, *digits())
     grid = rates(MANY)
     lanes = [{"learning_rate": value} for value in grid["learning_rate"]]
     one = jax.jit(member)
@@ -251,7 +253,9 @@ def program(console: Console, _: list) -> None:
     plain, cores = measured("program", 1), measured("program", 2)
     loop = plain["loop"]
     compiled_each = plain["first of one"] * MANY
-    table = Table(title=f"{MANY} learning rates, stable and rod flow of Adam, 100 steps: seconds")
+    table = Table(
+        title=f"{MANY} learning rates, stable and rod flow of Adam, {LONG} steps: seconds"
+    )
     table.add_column("")
     for heading in ("compiled before", "times the loop", "with compiling", "times the loop"):
         table.add_column(heading, justify="right")
@@ -311,7 +315,7 @@ WITH_ROD = {"color": figures.FLOWS["rod"].color, "marker": "s", "label": "with r
 PARTS = {"lanes": lanes, "cost": cost, "program": program, "processes": processes}
 
 
-def scaling(console: Console, parts: list[str], path: Path) -> None:
+def scaling(console: Console, parts: list[str], path: Path = FIGURE) -> None:
     """Measure some parts, print their tables, and draw what has been measured for the figure."""
     console.print(machine(), style="bold", highlight=False)
     with mpl.rc_context(figures.STYLE):
@@ -334,7 +338,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.formatter_class = argparse.RawDescriptionHelpFormatter
     parser.add_argument("parts", nargs="*", choices=[[], *PARTS], help="default: all of them")
-    parser.add_argument("--figure", type=Path, default=Path("scaling.png"), metavar="FILE")
+    parser.add_argument("--figure", type=Path, default=FIGURE, metavar="FILE")
     parser.add_argument("--measure", nargs="+", help=argparse.SUPPRESS)
     chosen = parser.parse_args()
     if chosen.measure:

@@ -1,0 +1,48 @@
+import io
+
+import numpy as np
+import pytest
+from rich.console import Console
+
+from experiments import scaling
+
+
+def made_up(part, devices=1):
+    lanes = np.array(scaling.LANES)
+    sizes = np.array([1e3, 1e4, 1e5, 1e6, 1e7])
+    steps = np.array(scaling.STEPS)
+    discrete, rod = 1e-4 + 2e-8 * sizes, 1e-3 + 2e-7 * sizes
+    return {
+        "lanes": {"seconds": (0.02 + 0.05 * lanes / devices).tolist(), "bytes": 1e6 * lanes},
+        "cost": {
+            "parameters": sizes.astype(int).tolist(),
+            "by_size": {"discrete": discrete.tolist(), "rod": rod.tolist()},
+            "by_steps": {"discrete": (3e-4 * steps).tolist(), "rod": (3e-3 * steps).tolist()},
+        },
+        "program": dict.fromkeys(
+            [
+                f"{first}{name}{chunk}"
+                for first in ("", "first of ")
+                for name in ("one", "loop", "program", "sharded")
+                for chunk in ("", ", chunk 1")
+            ],
+            2.0,
+        ),
+    }[part]
+
+
+def test_an_exponent_is_that_of_the_larger_half():
+    sizes = np.array([1.0, 10.0, 100.0, 1000.0])
+    assert scaling.exponent(sizes, 3 * sizes**1.5) == pytest.approx(1.5)
+    assert scaling.exponent(sizes, [7.0, 7.0, 1.0, 10.0]) == pytest.approx(1.0)
+
+
+def test_tables_name_the_machine_and_the_figure_is_drawn(tmp_path, monkeypatch):
+    monkeypatch.setattr(scaling, "measured", made_up)
+    said, path = io.StringIO(), tmp_path / "scaling.png"
+    scaling.scaling(Console(file=said, width=120), ["lanes", "cost", "program"], path)
+    first, *lines = said.getvalue().splitlines()
+    assert "cores, jax" in first
+    (row,) = [line.split() for line in lines if line.split()[1:2] == ["256"]]
+    assert float(row[3]) == pytest.approx(256 / (0.02 + 0.05 * 256), rel=5e-3)
+    assert path.read_bytes().startswith(b"\x89PNG")
