@@ -20,150 +20,25 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable
 from functools import partial
 from pathlib import Path
+from typing import Any
 
+import jax
 import matplotlib as mpl
 import numpy as np
 from matplotlib.figure import Figure
+from matplotlib.ticker import LogLocator, NullFormatter, StrMethodFormatter
 from rich.console import Console
 from rich.table import Table
 
 from experiments import figures
+from experiments.measure import LANES, LONG, MANY, SHORT, STEPS
+from experiments.runtime import cores
 from experiments.storage import write_atomically
 
-LANES = (1, 4, 16, 64, 256)
 DEVICES = (1, 2, 4, 8)
-WIDTHS = (16, 74, 296, 980, 3140)  # of three hidden layers: about 1e3, 1e4 ... 1e7 parameters
-STEPS = (10, 40, 160, 640)
 FIGURE = Path("scaling.png")
-MANY = 64
-SHORT = 20  # steps of lanes that are counted
-LONG = 100  # steps of the many lanes
-REPEATS = 3
-
-
-def measure_lanes(devices: int) -> dict:
-    """Seconds of a sweep of the rod flow of Adam, and bytes on a device, by lanes."""
-    import jax
-
-    import rodflow
-
-    member = tracked({"rod": rodflow.RodFlow}, SHORT, *digits())
-    mesh = jax.make_mesh((devices,), ("lanes",))
-    seconds, memory = [], []
-    for count in LANES:
-        grid = rates(count)
-        swept = jax.jit(lambda grid: rodflow.sweep(member, grid, mesh)).lower(grid).compile()
-        seconds.append(least_seconds(partial(swept, grid)))
-        allotted = swept.memory_analysis()
-        assert allotted is not None  # some backends do not tell
-        memory.append(allotted.output_size_in_bytes + allotted.temp_size_in_bytes)
-    return {"seconds": seconds, "bytes": memory}
-
-
-def measure_cost() -> dict:
-    """Seconds of the discrete run, and with the rod flow, by parameters and steps."""
-    import jax
-
-    import rodflow
-    from experiments import config, problems
-
-    runs = {"discrete": {}, "rod": {"rod": rodflow.RodFlow}}
-    by_size, parameters = {name: [] for name in runs}, []
-    for width in WIDTHS:
-        chosen = config.load([f"model.width={width}", "data.size=100"])
-        problem = problems.raveled(problems.configured(chosen))
-        params = problem.init(jax.random.key(0))
-        parameters.append(params.size)
-        for name, flows in runs.items():
-            run = jax.jit(tracked(flows, 10, problem, params))
-            by_size[name].append(least_seconds(lambda run=run: run(rate(0))) / 10)
-    by_steps = {
-        name: [
-            least_seconds(partial(jax.jit(tracked(flows, steps, *digits())), rate(0)))
-            for steps in STEPS
-        ]
-        for name, flows in runs.items()
-    }
-    return {"parameters": parameters, "by_size": by_size, "by_steps": by_steps}
-
-
-def measure_program(devices: int) -> dict:
-    """Seconds of many lanes with the default flows, one after the other and in one program."""
-    import jax
-
-    import rodflow
-
-    member = tracked(None, LONG, *digits())
-    grid = rates(MANY)
-    lanes = [{"learning_rate": value} for value in grid["learning_rate"]]
-    one = jax.jit(member)
-    found = {"first of one": seconds_of(lambda: one(lanes[0]))}
-    found["loop"] = least_seconds(lambda: [one(lane) for lane in lanes], 2)
-    mesh = jax.make_mesh((devices,), ("lanes",))
-    for name, where in (("program", None), ("sharded", mesh)):
-        for chunk in (None, 1):
-            label = name if chunk is None else f"{name}, chunk {chunk}"
-            swept = partial(rodflow.sweep, member, grid, where, chunk=chunk)
-            found[f"first of {label}"] = seconds_of(swept)
-            found[label] = least_seconds(swept, 2)
-    return found
-
-
-def digits() -> tuple:
-    """The problem of MATH.md section 8 and its initial parameters."""
-    import jax
-
-    from experiments import config, problems
-
-    problem = problems.raveled(problems.configured(config.load()))
-    return problem, problem.init(jax.random.key(0))
-
-
-def tracked(flows: dict | None, steps: int, problem, params) -> Callable:
-    """Adam at a learning rate, followed by flows."""
-    import rodflow
-
-    def member(h: dict) -> rodflow.Tracking:
-        tx = rodflow.OPTIMIZERS["adam"](h["learning_rate"], b2=0.99)
-        every = min(10, steps)
-        return rodflow.track(problem.loss, tx, params, steps, every=every, flows=flows)
-
-    return member
-
-
-def rates(count: int) -> dict[str, np.ndarray]:
-    """Learning rates around that of the configuration, all of them stable enough to run on."""
-    return {"learning_rate": np.geomspace(2e-4, 2e-3, count).astype(np.float32)}
-
-
-def rate(lane: int) -> dict[str, np.float32]:
-    """One of them."""
-    return {"learning_rate": rates(2)["learning_rate"][lane]}
-
-
-def seconds_of(run: Callable) -> float:
-    """The time of one call."""
-    import jax
-
-    begin = time.perf_counter()
-    jax.block_until_ready(run())
-    return time.perf_counter() - begin
-
-
-def least_seconds(run: Callable, repeats: int = REPEATS) -> float:
-    """The least time of several calls after a first one."""
-    seconds_of(run)
-    return min(seconds_of(run) for _ in range(repeats))
-
-
-MEASUREMENTS = {
-    "lanes": measure_lanes,
-    "cost": measure_cost,
-    "program": measure_program,
-}
 
 
 def measured(part: str, devices: int = 1) -> dict:
@@ -171,7 +46,7 @@ def measured(part: str, devices: int = 1) -> dict:
     flag = f"--xla_force_host_platform_device_count={devices}"
     arguments = [part] if part == "cost" else [part, str(devices)]
     done = subprocess.run(
-        [sys.executable, "-m", "experiments.scaling", "--measure", *arguments],
+        [sys.executable, "-m", "experiments.measure", *arguments],
         env=os.environ | {"XLA_FLAGS": f"{os.environ.get('XLA_FLAGS', '')} {flag}"},
         stdout=subprocess.PIPE,
         text=True,
@@ -188,10 +63,6 @@ def exponent(sizes, values) -> float:
 
 def machine() -> str:
     """The processor, the cores that may be used, and the version of JAX."""
-    import jax
-
-    from experiments.runtime import cores
-
     model = platform.processor() or platform.machine()
     about = Path("/proc/cpuinfo")
     if about.exists():
@@ -218,11 +89,11 @@ def lanes(console: Console, axes: list) -> None:
     console.print(table)
     for devices, shade, marker in zip(DEVICES, COLOURS, figures.MARKERS, strict=False):
         label = f"{devices} device{'s' * (devices > 1)}"
-        throughput.plot(LANES, speeds[devices], color=shade, marker=marker, label=label)
-        memory.plot(LANES, np.array(found[devices]["bytes"]) / 1e6, color=shade, marker=marker)
+        line: dict[str, Any] = {"color": shade, "marker": marker, **LINE}
+        throughput.plot(LANES, speeds[devices], label=label, **line)
+        memory.plot(LANES, np.array(found[devices]["bytes"]) / 1e6, **line)
     throughput.set(xlabel="lanes", ylabel="lanes per second")
     memory.set(xlabel="lanes", ylabel="memory on a device [MB]")
-    throughput.legend()
 
 
 def cost(console: Console, axes: list) -> None:
@@ -245,12 +116,11 @@ def cost(console: Console, axes: list) -> None:
         panel.plot(places, values["discrete"], **DISCRETE)
         panel.plot(places, values["rod"], **WITH_ROD)
         panel.set(xlabel=heading, ylabel=title)
-    axes[2].legend()
 
 
 def program(console: Console, _: list) -> None:
     """Many lanes in one program against a loop over compiled runs."""
-    plain, cores = measured("program", 1), measured("program", 2)
+    plain, sharded = measured("program", 1), measured("program", 2)
     loop = plain["loop"]
     compiled_each = plain["first of one"] * MANY
     table = Table(
@@ -265,8 +135,8 @@ def program(console: Console, _: list) -> None:
     for label, found, key in (
         ("vmap", plain, "program"),
         ("one lane at a time", plain, "program, chunk 1"),
-        ("2 devices", cores, "sharded"),
-        ("2 devices, one lane at a time", cores, "sharded, chunk 1"),
+        ("2 devices", sharded, "sharded"),
+        ("2 devices, one lane at a time", sharded, "sharded, chunk 1"),
     ):
         after, first = found[key], found[f"first of {key}"]
         entries = (f"{after:.1f}", f"{loop / after:.2f}", f"{first:.1f}", f"{once / first:.2f}")
@@ -281,15 +151,15 @@ def processes(console: Console, _: list) -> None:
     for heading in ("from start to end", "without starting Python"):
         table.add_column(heading, justify="right")
     with tempfile.TemporaryDirectory() as place:
-        swept(Path(place) / "compiled", [0], 1)
         first, second, *_ = sorted(os.sched_getaffinity(0))
-        for cores in ([first], [first, second]):
-            whole, computing = swept(Path(place) / str(len(cores)), cores, 48)
-            table.add_row(str(len(cores)), f"{whole:.1f}", f"{computing:.1f}")
+        swept(Path(place) / "compiled", [first], 1)
+        for on in ([first], [first, second]):
+            whole, computing = swept(Path(place) / str(len(on)), on, 48)
+            table.add_row(str(len(on)), f"{whole:.1f}", f"{computing:.1f}")
     console.print(table)
 
 
-def swept(folder: Path, cores: list[int], count: int) -> tuple[float, float]:
+def swept(folder: Path, on: list[int], count: int) -> tuple[float, float]:
     """Seconds that a sweep takes with a process on each core: whole, and after the start."""
     command = [sys.executable, "-m", "experiments.run", "study=sweep", f"hydra.run.dir={folder}"]
     command += ["num_steps=200", "sweep.segment=2", "sweep.chunk=1"]
@@ -301,7 +171,7 @@ def swept(folder: Path, cores: list[int], count: int) -> tuple[float, float]:
             stdout=subprocess.DEVNULL,
             preexec_fn=partial(os.sched_setaffinity, 0, [core]),
         )
-        for core in cores
+        for core in on
     ]
     if any(process.wait() for process in running):
         raise RuntimeError(f"a sweep failed: {' '.join(command)}")
@@ -310,8 +180,9 @@ def swept(folder: Path, cores: list[int], count: int) -> tuple[float, float]:
 
 
 COLOURS = ("#000000", "#0072B2", "#009E73", "#CC79A7")
-DISCRETE = {"color": "#000000", "marker": "o", "label": "discrete run"}
-WITH_ROD = {"color": figures.FLOWS["rod"].color, "marker": "s", "label": "with rod flow"}
+LINE: dict[str, Any] = {"linewidth": 1.2, "markersize": 4}
+DISCRETE = LINE | {"color": "#7F7F7F", "marker": "X", "label": "discrete run"}
+WITH_ROD = LINE | {"color": figures.FLOWS["rod"].color, "marker": "P", "label": "with rod flow"}
 PARTS = {"lanes": lanes, "cost": cost, "program": program, "processes": processes}
 
 
@@ -326,9 +197,22 @@ def scaling(console: Console, parts: list[str], path: Path = FIGURE) -> None:
         if not {"lanes", "cost"} <= set(parts):
             return
         titles = ("Throughput of a sweep", "Memory of a sweep", "Cost of a step", "Cost of a run")
-        for letter, title, panel in zip("abcd", titles, axes, strict=True):
+        for letter, title, panel, places in zip(
+            "abcd", titles, axes, (LANES, LANES, None, STEPS), strict=True
+        ):
             panel.set_title(f"$\\bf{{{letter}}}$  {title}")
             panel.loglog()
+            if places is not None:
+                panel.set_xticks(places, [str(place) for place in places])
+                panel.set_xticks([], minor=True)
+        throughput = axes[0].yaxis
+        throughput.set_major_locator(LogLocator(subs=(1, 2, 5)))
+        throughput.set_major_formatter(StrMethodFormatter("{x:g}"))
+        throughput.set_minor_formatter(NullFormatter())
+        drawn = [panel.get_legend_handles_labels() for panel in (axes[0], axes[2])]
+        (devices, counts), (runs, kinds) = drawn
+        handles, labels = devices + runs, counts + kinds
+        figure.legend(handles, labels, loc="outside upper center", ncols=len(labels))
     write_atomically(path, figures.rendered(figure, "png"))
     console.print(f"figure: {path}", highlight=False)
 
@@ -339,12 +223,7 @@ def main() -> None:
     parser.formatter_class = argparse.RawDescriptionHelpFormatter
     parser.add_argument("parts", nargs="*", choices=[[], *PARTS], help="default: all of them")
     parser.add_argument("--figure", type=Path, default=FIGURE, metavar="FILE")
-    parser.add_argument("--measure", nargs="+", help=argparse.SUPPRESS)
     chosen = parser.parse_args()
-    if chosen.measure:
-        part, *devices = chosen.measure
-        print(json.dumps(MEASUREMENTS[part](*map(int, devices))))
-        return
     scaling(Console(), chosen.parts or list(PARTS), chosen.figure)
 
 

@@ -1,0 +1,129 @@
+"""What `experiments.scaling` measures: `python -m experiments.measure PART [DEVICES]` prints JSON.
+
+In a process of its own, which compiles all it needs. Times are the least of several and exclude
+compilation, but for those of a first call.
+"""
+
+import json
+import sys
+import time
+from collections.abc import Callable
+from functools import partial
+
+import jax
+import numpy as np
+
+import rodflow
+from experiments import config, problems
+
+LANES = (1, 4, 16, 64, 256)
+WIDTHS = (16, 74, 296, 980, 3140)  # of three hidden layers: about 1e3, 1e4 ... 1e7 parameters
+STEPS = (10, 40, 160, 640)
+MANY = 64
+SHORT = 20  # steps of lanes that are counted
+LONG = 100  # steps of the many lanes
+REPEATS = 3
+
+
+def lanes(devices: int) -> dict:
+    """Seconds of a sweep of the rod flow of Adam, and bytes on a device, by lanes."""
+    member = tracked({"rod": rodflow.RodFlow}, SHORT, *digits())
+    mesh = jax.make_mesh((devices,), ("lanes",))
+    seconds, memory = [], []
+    for count in LANES:
+        grid = rates(count)
+        swept = jax.jit(lambda grid: rodflow.sweep(member, grid, mesh)).lower(grid).compile()
+        seconds.append(least_seconds(partial(swept, grid)))
+        allotted = swept.memory_analysis()
+        assert allotted is not None  # some backends do not tell
+        memory.append(allotted.output_size_in_bytes + allotted.temp_size_in_bytes)
+    return {"seconds": seconds, "bytes": memory}
+
+
+def cost() -> dict:
+    """Seconds of the discrete run, and with the rod flow, by parameters and steps."""
+    runs = {"discrete": {}, "rod": {"rod": rodflow.RodFlow}}
+    by_size, parameters = {name: [] for name in runs}, []
+    for width in WIDTHS:
+        chosen = config.load([f"model.width={width}", "data.size=100"])
+        problem = problems.raveled(problems.configured(chosen))
+        params = problem.init(jax.random.key(0))
+        parameters.append(params.size)
+        for name, flows in runs.items():
+            run = jax.jit(tracked(flows, 10, problem, params))
+            by_size[name].append(least_seconds(lambda run=run: run(rate(0))) / 10)
+    by_steps = {
+        name: [
+            least_seconds(partial(jax.jit(tracked(flows, steps, *digits())), rate(0)))
+            for steps in STEPS
+        ]
+        for name, flows in runs.items()
+    }
+    return {"parameters": parameters, "by_size": by_size, "by_steps": by_steps}
+
+
+def program(devices: int) -> dict:
+    """Seconds of many lanes with the default flows, one after the other and in one program."""
+    member = tracked(None, LONG, *digits())
+    grid = rates(MANY)
+    lanes = [{"learning_rate": value} for value in grid["learning_rate"]]
+    one = jax.jit(member)
+    found = {"first of one": seconds_of(lambda: one(lanes[0]))}
+    found["loop"] = least_seconds(lambda: [one(lane) for lane in lanes], 2)
+    mesh = jax.make_mesh((devices,), ("lanes",))
+    for name, where in (("program", None), ("sharded", mesh)):
+        for chunk in (None, 1):
+            label = name if chunk is None else f"{name}, chunk {chunk}"
+            swept = partial(rodflow.sweep, member, grid, where, chunk=chunk)
+            found[f"first of {label}"] = seconds_of(swept)
+            found[label] = least_seconds(swept, 2)
+    return found
+
+
+def digits() -> tuple[problems.Problem, jax.Array]:
+    """The problem of MATH.md section 8 and its initial parameters."""
+    problem = problems.raveled(problems.configured(config.load()))
+    return problem, problem.init(jax.random.key(0))
+
+
+def tracked(
+    flows: dict | None, steps: int, problem: problems.Problem, params: jax.Array
+) -> Callable:
+    """Adam at a learning rate, followed by flows."""
+
+    def member(h: dict) -> rodflow.Tracking:
+        tx = rodflow.OPTIMIZERS["adam"](h["learning_rate"], b2=0.99)
+        every = min(10, steps)
+        return rodflow.track(problem.loss, tx, params, steps, every=every, flows=flows)
+
+    return member
+
+
+def rates(count: int) -> dict[str, np.ndarray]:
+    """Learning rates around that of the configuration, all of them stable enough to run on."""
+    return {"learning_rate": np.geomspace(2e-4, 2e-3, count).astype(np.float32)}
+
+
+def rate(lane: int) -> dict[str, np.float32]:
+    """One of them."""
+    return {"learning_rate": rates(2)["learning_rate"][lane]}
+
+
+def seconds_of(run: Callable) -> float:
+    """The time of one call."""
+    begin = time.perf_counter()
+    jax.block_until_ready(run())
+    return time.perf_counter() - begin
+
+
+def least_seconds(run: Callable, repeats: int = REPEATS) -> float:
+    """The least time of several calls after a first one."""
+    seconds_of(run)
+    return min(seconds_of(run) for _ in range(repeats))
+
+
+PARTS = {"lanes": lanes, "cost": cost, "program": program}
+
+if __name__ == "__main__":
+    part, *devices = sys.argv[1:]
+    print(json.dumps(PARTS[part](*map(int, devices))))
