@@ -83,6 +83,8 @@ def _check_cell(cell: xr.Dataset, path: Path) -> None:
     for kind, names in NEEDED.items():
         if missing := sorted(names - present[kind]):
             raise ValueError(f"cannot use {path}: it lacks the {kind} {', '.join(missing)}")
+    if "sweep" in cell.attrs:
+        raise ValueError(f"cannot use {path}: it is of a sweep, read it with xarray.open_dataset")
     if "stable" not in cell.flow.values or not cell.sizes["step"] or not cell.sizes["seed"]:
         raise ValueError(f"cannot use {path}: it has no stable flow, no seed or no step")
 

@@ -65,3 +65,19 @@ def test_the_resolved_configuration_can_be_run_again():
     again = OmegaConf.merge(config.RunConfig, written)
     assert isinstance(again, DictConfig)
     assert config.OptimizerConfig(**config.checked(again).optimizer) == chosen.optimizer
+
+
+def test_values_are_placed_in_a_copy():
+    before = load()
+    values = {"optimizer.hyperparameters.b1": 0.5, "optimizer.learning_rate": 2.0, "seed": 7}
+    after = config.with_values(before, values)
+    assert after.optimizer.hyperparameters == {"b1": 0.5, "b2": 0.99}
+    assert (after.optimizer.learning_rate, after.seed) == (2.0, 7)
+    assert before == load()
+
+
+def test_an_identity_is_of_the_numbers_alone():
+    by_others = ["distributed.coordinator=a:1", "distributed.num_processes=2"]
+    alone = config.identity(load())
+    assert config.identity(load([*by_others, "distributed.process_id=1"])) == alone
+    assert config.identity(load(["kappa=1"])) != alone

@@ -1,4 +1,5 @@
 import logging
+import os
 import warnings
 
 import jax
@@ -45,3 +46,14 @@ def test_an_unwritable_cache_is_remarked_in_one_line(tmp_path, monkeypatch):
     (remark,) = runtime.configure()
     assert str(tmp_path / "file" / "rodflow") in remark
     assert option("jax_compilation_cache_dir") == before
+
+
+@pytest.mark.skipif(not hasattr(os, "sched_setaffinity"), reason="the system has no affinity")
+def test_only_cores_that_may_be_used_are_counted():
+    before = os.sched_getaffinity(0)
+    assert runtime.cores() == len(before)
+    try:
+        os.sched_setaffinity(0, {min(before)})
+        assert runtime.cores() == 1
+    finally:
+        os.sched_setaffinity(0, before)
