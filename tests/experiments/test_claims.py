@@ -2,12 +2,14 @@ import subprocess
 import sys
 import time
 
-from experiments.claims import claimed
+import pytest
+
+from experiments.claims import alone_in, claimed
 
 HOLDER = """
 import sys, time
 from pathlib import Path
-from experiments.claims import claimed
+from experiments.claims import alone_in, claimed
 with claimed(Path(sys.argv[1])) as mine:
     print(mine, flush=True)
     time.sleep(600)
@@ -34,3 +36,11 @@ def test_a_claim_ends_with_its_process(tmp_path):
         assert mine
     assert time.monotonic() - begin < 60
     holder.communicate()
+
+
+def test_two_runs_do_not_share_a_folder(tmp_path):
+    inner = alone_in(tmp_path)
+    with alone_in(tmp_path), pytest.raises(ValueError, match="in use by another run"), inner:
+        pass
+    with alone_in(tmp_path):
+        pass
