@@ -26,7 +26,7 @@ CONFIGS = Path(__file__).resolve().parent.parent / "configs"
 
 @dataclass
 class OptimizerConfig:
-    """Arguments of `rodflow.OPTIMIZERS[name]`: `(learning_rate, **hyperparameters)`."""
+    """A name of `experiments.optimizers.CONSTRUCTORS`, and the arguments of what it names."""
 
     name: str = MISSING
     learning_rate: float = MISSING

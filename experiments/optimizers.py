@@ -1,28 +1,65 @@
-"""Optimizers that a configuration names, as Optax chains."""
+"""Optimizers that a configuration names, as Optax chains.
+
+Those of the papers by their names in the library, and further ones: what is warmed up or compared
+with it, and what divides by no root. Any of them takes `warmup_steps` among its hyperparameters:
+step t, counted from 1, then has min(t, T) / T times the learning rate.
+"""
 
 import inspect
+from collections.abc import Callable
 
+import jax.numpy as jnp
 import optax
+from jaxtyping import Array, Float
 
 import rodflow
 from experiments.config import OptimizerConfig
+
+_ADAM = rodflow.OPTIMIZERS["adam"]
+CONSTRUCTORS: dict[str, Callable[..., optax.GradientTransformation]] = rodflow.OPTIMIZERS | {
+    "radam": optax.radam,
+    "adam_2k": rodflow.adam_2k,
+    # Adam under the names that the literature gives it with some hyperparameters.
+    "adam_eps": _ADAM,
+    "adam_warmup": _ADAM,
+    "rf_rmsprop": rodflow.rf_rmsprop,
+    "rf_adamw": rodflow.rf_adamw,
+    "if_shampoo": rodflow.if_shampoo,
+}
+"""Name -> constructor(learning_rate, **hyperparameters)."""
+WARMUP = "warmup_steps"
 
 
 def configured(config: OptimizerConfig) -> optax.GradientTransformation:
     """Build the Optax chain that a configuration names; its numbers may be traced.
 
     Raises:
-        ValueError: there is no such optimizer, or it has no such hyperparameter.
+        ValueError: there is no such optimizer, it has no such hyperparameter, or it lacks one.
     """
-    if config.name not in rodflow.OPTIMIZERS:
-        allowed = ", ".join(rodflow.OPTIMIZERS)
+    if config.name not in CONSTRUCTORS:
+        allowed = ", ".join(CONSTRUCTORS)
         raise ValueError(f"optimizer.name={config.name}: no such optimizer; choose from {allowed}")
-    constructor = rodflow.OPTIMIZERS[config.name]
-    known = [name for name in inspect.signature(constructor).parameters if name != "learning_rate"]
+    constructor = CONSTRUCTORS[config.name]
+    parameters = dict(inspect.signature(constructor).parameters)
+    del parameters["learning_rate"]
     for name in config.hyperparameters:
-        if name not in known:
+        if name not in (*parameters, WARMUP):
             raise ValueError(
                 f"optimizer.hyperparameters.{name}: {config.name} has no such hyperparameter; "
-                f"it has {', '.join(known)}"
+                f"it has {', '.join((*parameters, WARMUP))}"
             )
-    return constructor(config.learning_rate, **config.hyperparameters)
+    for name, parameter in parameters.items():
+        if parameter.default is parameter.empty and name not in config.hyperparameters:
+            raise ValueError(f"optimizer.hyperparameters.{name}: {config.name} needs a value of it")
+    hyperparameters = dict(config.hyperparameters)
+    rate: optax.ScalarOrSchedule = config.learning_rate
+    if WARMUP in hyperparameters:
+        rate = warmed_up(rate, hyperparameters.pop(WARMUP))
+    return constructor(rate, **hyperparameters)
+
+
+def warmed_up(
+    learning_rate: float | Float[Array, ""], steps: float | Float[Array, ""]
+) -> optax.Schedule:
+    """Linear warmup: the rate at step t, counted from 1, is min(t, T) / T times the whole."""
+    return lambda count: learning_rate * jnp.minimum((count + 1) / jnp.maximum(steps, 1), 1.0)

@@ -1,8 +1,9 @@
+import optax
 import pytest
 from omegaconf import DictConfig, OmegaConf
 
 import rodflow
-from experiments import config
+from experiments import config, optimizers
 from experiments.config import load
 from experiments.schemas.functions import Activation
 
@@ -18,9 +19,17 @@ def test_defaults_are_the_problem_of_the_mathematics():
 
 def test_every_optimizer_has_a_configuration():
     files = {path.stem for path in (config.CONFIGS / "optimizer").glob("*.yaml")}
-    assert files == set(rodflow.OPTIMIZERS)
+    assert files == set(optimizers.CONSTRUCTORS) > set(rodflow.OPTIMIZERS)
     for name in files:
-        assert load([f"optimizer={name}"]).optimizer.name == name
+        chosen = load([f"optimizer={name}"]).optimizer
+        assert chosen.name == name
+        assert isinstance(optimizers.configured(chosen), optax.GradientTransformation)
+
+
+@pytest.mark.parametrize("name", ["rf_rmsprop", "rf_adamw", "if_shampoo"])
+def test_the_full_batch_is_as_large_as_the_data(name):
+    chosen = load([f"optimizer={name}", "data.size=70"]).optimizer
+    assert chosen.hyperparameters["batch_size"] == 70
 
 
 def test_overrides_reach_every_group():

@@ -3,6 +3,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+import rodflow
 from experiments import optimizers
 from experiments.config import OptimizerConfig, load, with_values
 
@@ -34,11 +35,60 @@ def test_all_numbers_of_a_configuration_may_be_traced():
     assert base.optimizer.learning_rate == 0.8
 
 
+def updates_of(tx, gradients):
+    params = jnp.zeros(())
+    state, updates = tx.init(params), []
+    for gradient in gradients:
+        update, state = tx.update(jnp.asarray(gradient), state, params)
+        updates.append(float(update))
+    return updates
+
+
+@pytest.mark.parametrize("name", ["gd", "adam", "rf_rmsprop"])
+def test_warmup_steps_scale_the_updates_of_any_optimizer(name):
+    """By t / T up to step T; all updates here are proportional to the learning rate."""
+    hyperparameters = {"rf_rmsprop": {"batch_size": 4.0}}.get(name, {})
+    gradients = [1.0, -2.0, 0.5, 3.0, 1.0]
+    plain, warm = (
+        updates_of(
+            optimizers.configured(OptimizerConfig(name, 0.1, hyperparameters | h)), gradients
+        )
+        for h in ({}, {"warmup_steps": 4.0})
+    )
+    factors = np.array([0.25, 0.5, 0.75, 1, 1])
+    np.testing.assert_allclose(warm, factors * plain, rtol=1e-5)
+
+
+def test_a_warmup_takes_a_traced_learning_rate():
+    def first(learning_rate):
+        base = load(["optimizer=gd", "+optimizer.hyperparameters.warmup_steps=2"])
+        values = {"optimizer.learning_rate": learning_rate}
+        tx = optimizers.configured(with_values(base, values).optimizer)
+        return tx.update(jnp.array(1.0), tx.init(jnp.array(0.0)))[0]
+
+    np.testing.assert_allclose(jax.vmap(first)(jnp.array([0.5, 1.0])), [-0.25, -0.5])
+
+
+def test_radam_has_the_threshold_of_the_paper():
+    """Steps 1 to 4 (rho of 4 or less for b2 = .99) are those of momentum, step 5 is rectified."""
+    chosen = load(["optimizer=radam", "optimizer.learning_rate=1"]).optimizer
+    rectified = updates_of(optimizers.configured(chosen), [2.0] * 5)
+    r = rodflow.rectification(5, chosen.hyperparameters["b2"]).r
+    np.testing.assert_allclose(rectified, [-2, -2, -2, -2, -r], rtol=1e-3)
+
+
+def test_a_hyperparameter_without_default_is_asked_for():
+    with pytest.raises(ValueError, match=r"hyperparameters\.batch_size: rf_adamw needs a value"):
+        optimizers.configured(OptimizerConfig("rf_adamw", 0.1, {}))
+
+
 def test_an_unknown_optimizer_is_refused_with_those_there_are():
     with pytest.raises(ValueError, match=r"optimizer\.name=lion: .* gd, heavy_ball, nesterov"):
         optimizers.configured(OptimizerConfig("lion", 0.1, {}))
 
 
 def test_an_unknown_hyperparameter_is_refused_with_those_there_are():
-    with pytest.raises(ValueError, match=r"hyperparameters\.decay: heavy_ball .* it has b1"):
+    with pytest.raises(
+        ValueError, match=r"hyperparameters\.decay: heavy_ball .* it has b1, warmup_steps"
+    ):
         optimizers.configured(OptimizerConfig("heavy_ball", 0.1, {"decay": 0.9}))
