@@ -75,6 +75,34 @@ def test_nyquist_probe_recovers_the_table(name):
         )
 
 
+@pytest.mark.parametrize("step", [3, 12])
+def test_the_response_has_the_learning_rate_of_its_step(step):
+    """Rectification, warmup and the correction of the momentum change with the clock."""
+    warmup = 20
+    corrected = LEARNING_RATE / (1 - B1**step)
+    ramp = LEARNING_RATE * step / warmup
+    rho, r = rodflow.rectification(step, 0.99)
+    momentum = 2 * (1 + B1) / (1 - B1)
+    # chain, and the critical sharpness, preconditioner included
+    cases = [
+        (
+            optax.radam(LEARNING_RATE, b2=0.99, threshold=4),
+            # Without adaptation there is no preconditioner.
+            momentum * (GRADIENT / (r * corrected) if rho > 4 else 1 / corrected),
+        ),
+        (optax.sgd(lambda count: LEARNING_RATE * (count + 1) / warmup), 2 / ramp),
+        # Waits up to the last step, and from then on.
+        (rodflow.adam_2k(LEARNING_RATE, num_steps=step - 1), momentum * GRADIENT / corrected),
+        (rodflow.adam_2k(LEARNING_RATE, num_steps=step), np.inf),
+    ]
+    with jax.enable_x64(True):
+        params = {"w": jnp.asarray(START)}
+        for tx, critical in cases:
+            iteration, state = settled(quadratic(CURVATURE), tx, params, steps=step)
+            response = rodflow.nyquist_response(iteration, state)["w"]
+            np.testing.assert_allclose(response, 2 / critical * np.ones(3), rtol=1e-5)
+
+
 def spectral_radius(name, sharpness):
     """Of the linearised step of the actual Optax chain, second moments and clocks frozen."""
     tx = rodflow.OPTIMIZERS[name](LEARNING_RATE, **({"b1": B1} if has_momentum(name) else {}))
