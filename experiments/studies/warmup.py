@@ -92,17 +92,26 @@ class Warmup(AbstractStudy):
 
     def joined(self, parts: Mapping[str, xr.Dataset]) -> xr.Dataset:
         each = [
-            xr.concat([part for part in parts.values() if gradients in part.gradients], "arm")
+            xr.concat(
+                [part for part in parts.values() if gradients in part.gradients], "arm", "all"
+            )
             for gradients in GRADIENTS
         ]
-        whole = xr.concat(each, "gradients", join="outer")  # of the full batch there is one member
-        return whole.assign_attrs(b2=self.b2, shown=self.shown)
+        # With the full batch there is one member. Labels anew: joined, they keep the first's width.
+        return (
+            xr.concat(each, "gradients", "all", join="outer")
+            .assign_coords(gradients=list(GRADIENTS), arm=[arm.label for arm in self.arms()])
+            .assign_attrs(b2=self.b2, shown=self.shown, wait=self.wait)
+        )
 
     def _part(self, chain: str, gradients: str) -> xr.Dataset:
         arms = [arm for arm in self.arms() if arm.chain == chain]
         chosen = config.load([*self.problem, f"data.size={self.train + self.test}"])
         dataset = instantiate(chosen.data)
-        shapes = {"input_shape": dataset.inputs.shape[1:], "output_shape": dataset.targets.shape[1:]}
+        shapes = {
+            "input_shape": dataset.inputs.shape[1:],
+            "output_shape": dataset.targets.shape[1:],
+        }
         task = warmup_runs.task(instantiate(chosen.model, **shapes), dataset, self.train)
         whole = gradients == "full batch"
         # All members would be the same run.
@@ -123,7 +132,9 @@ class Warmup(AbstractStudy):
                 int(max(arm.wait for arm in arms)),
             )
 
-        lanes = jax.vmap(jax.vmap(jax.vmap(lane, (None, None, 0)), (None, 0, None)), (0, None, None))
+        lanes = jax.vmap(
+            jax.vmap(jax.vmap(lane, (None, None, 0)), (None, 0, None)), (0, None, None)
+        )
         computed = jax.jit(lanes)(
             jnp.array([[arm.warmup, arm.wait, arm.eps] for arm in arms]),
             jnp.asarray(self.learning_rates),
@@ -179,6 +190,14 @@ class Warmup(AbstractStudy):
             return np.nan_to_num(np.asarray(rectification(times, self.b2).r), nan=1.0)
         return np.minimum(times / arm.warmup, 1.0)
 
-    tables = staticmethod(warmup_readings.tables)
-    figures = staticmethod(warmup_figures.figures)
-    findings = staticmethod(warmup_readings.findings)
+    @staticmethod
+    def tables(results: xr.Dataset) -> list[Table]:
+        return warmup_readings.tables(results)
+
+    @staticmethod
+    def figures(results: xr.Dataset) -> dict[str, Figure]:
+        return warmup_figures.figures(results)
+
+    @staticmethod
+    def findings(results: xr.Dataset) -> list[str]:
+        return warmup_readings.findings(results)

@@ -60,7 +60,9 @@ def task(model: Model, dataset: Dataset, train: int) -> Task:
     inputs = np.asarray(dataset.inputs).reshape(len(dataset.inputs), -1)
     known = {sample.tobytes() for sample in inputs[:train]}
     new = [i for i in range(train, len(inputs)) if inputs[i].tobytes() not in known]
-    split = [Dataset(dataset.inputs[i], dataset.targets[i]) for i in (np.arange(train), np.array(new))]
+    split = [
+        Dataset(dataset.inputs[i], dataset.targets[i]) for i in (np.arange(train), np.array(new))
+    ]
     like = jax.eval_shape(model.init, jax.random.key(0))
     _, unravel = ravel_pytree(jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), like))
     return Task(
@@ -131,7 +133,9 @@ def run(
 
     steps = len(measured)
     if most:
-        waited, _ = jax.lax.scan(lambda z, t: (move(z, t)[0], None), states, steps + jnp.arange(most))
+        waited, _ = jax.lax.scan(
+            lambda z, t: (move(z, t)[0], None), states, steps + jnp.arange(most)
+        )
         states = jax.tree.map(lambda a, b: jnp.where(wait, a, b), waited, states)
     states, seen = jax.lax.scan(advance, states, (jnp.arange(steps), jnp.asarray(measured)))
 
