@@ -6,7 +6,7 @@ step t, counted from 1, then has min(t, T) / T times the learning rate.
 """
 
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 import jax.numpy as jnp
 import optax
@@ -16,7 +16,7 @@ import rodflow
 from experiments.config import OptimizerConfig
 
 _ADAM = rodflow.OPTIMIZERS["adam"]
-CONSTRUCTORS: dict[str, Callable[..., optax.GradientTransformation]] = rodflow.OPTIMIZERS | {
+CONSTRUCTORS: Mapping[str, Callable[..., optax.GradientTransformation]] = rodflow.OPTIMIZERS | {
     "radam": optax.radam,
     "adam_2k": rodflow.adam_2k,
     # Adam under the names that the literature gives it with some hyperparameters.

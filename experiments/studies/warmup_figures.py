@@ -1,7 +1,5 @@
 """The figures of the study of warmup."""
 
-from collections.abc import Iterator
-
 import matplotlib as mpl
 import numpy as np
 import xarray as xr
@@ -9,12 +7,14 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from experiments.figures import EDGE, STYLE
+from experiments.figures import EDGE, ITERATES, STYLE
 from experiments.studies import warmup_readings as readings
 from experiments.verdicts import CATAPULT
+from rodflow.transforms import rectification
 
-COLORS = ("#000000", "#9CCBE8", "#56B4E9", "#0072B2", "#D55E00", "#E69F00", "#CC79A7", "#009E73")
-FURTHER = "#8C8C8C"
+# Warmups are blue, the longer the darker; the last of the others is gradient descent.
+WARMUPS = ("#9CCBE8", "#56B4E9", "#0072B2", "#004B7A")
+OTHERS = ("#000000", "#D55E00", "#E69F00", "#CC79A7", "#009E73", "#8C8C8C")
 STYLES = {"minibatch": "-", "full batch": (0, (3, 1))}
 
 
@@ -29,10 +29,11 @@ def figures(results: xr.Dataset) -> dict[str, Figure]:
         }
 
 
-def _colored(results: xr.Dataset) -> Iterator[tuple[str, str]]:
-    for index, arm in enumerate(results.arm.values):
-        last = index == len(results.arm) - 1  # gradient descent
-        yield str(arm), FURTHER if last else COLORS[index % len(COLORS)]
+def _colored(results: xr.Dataset) -> list[tuple[str, str]]:
+    arms = [str(arm) for arm in results.arm.values]
+    warmups = iter(WARMUPS * len(arms))
+    others = iter(OTHERS)
+    return [(arm, next(warmups if arm.startswith("Adam, warmup") else others)) for arm in arms]
 
 
 def _lettered(figure: Figure, titles: list[str]) -> None:
@@ -50,7 +51,7 @@ def _gradients(results: xr.Dataset) -> Figure:
     panels = figure.subplots(rows, 3, sharex=True, sharey=True, squeeze=False)
     width = float(results.bin[1] - results.bin[0])
     visible = shown.sum(["arm", "step"]).cumsum("bin")
-    inside = (visible > 1e-3 * visible[-1]) & (visible < (1 - 1e-5) * visible[-1])
+    inside = (visible > 0.01 * visible[-1]) & (visible < (1 - 1e-4) * visible[-1])
     floor, top = (float(x) for x in (results.bin[inside].min(), results.bin[inside].max()))
     edges = 10 ** np.append(results.bin - width / 2, results.bin[-1] + width / 2)
     # The cell of step t lies around it on the logarithmic axis.
@@ -59,7 +60,7 @@ def _gradients(results: xr.Dataset) -> Figure:
     for axes, arm in zip(panels.flat, arms, strict=False):
         one = shown.sel(arm=arm).transpose("bin", "step")
         mesh = axes.pcolormesh(
-            steps, edges, one / width, cmap="magma_r", vmin=0, vmax=0.8, rasterized=True
+            steps, edges, one / width, cmap="Blues", vmin=0, vmax=0.8, rasterized=True
         )
         middle = [
             10
@@ -70,7 +71,7 @@ def _gradients(results: xr.Dataset) -> Figure:
             )
             for step in results.step
         ]
-        axes.plot(results.step, middle, color="#009E73", linewidth=1.0)
+        axes.plot(results.step, middle, color="#D55E00", linewidth=1.2)
         axes.set_xscale("log")
         axes.set_yscale("log")
         axes.set_ylim(10 ** (floor - 0.5), 10 ** (top + 0.5))
@@ -80,7 +81,7 @@ def _gradients(results: xr.Dataset) -> Figure:
     assert mesh is not None
     figure.colorbar(mesh, ax=panels, fraction=0.02, pad=0.01, label="density per decade")
     _lettered(figure, arms)
-    figure.supxlabel(f"step, lr {rate:g} (green: median)", fontsize=STYLE["font.size"])
+    figure.supxlabel(f"step, lr {rate:g} (orange: median)", fontsize=STYLE["font.size"])
     figure.supylabel("magnitude of gradients, $|g|$", fontsize=STYLE["font.size"])
     return figure
 
@@ -126,6 +127,10 @@ def _curves(results: xr.Dataset) -> Figure:
             panels[1, column].plot(one.time, one.sharpness, **marked)
             panels[2, column].plot(one.time, one.spread.where(one.spread > 0), **marked)
         panels[1, column].axhline(1.0, **EDGE)
+    rho, _ = rectification(runs.time.values, float(results.attrs["b2"]))
+    known = np.asarray(rho > 4)
+    panels[2, 0].plot(runs.time[known], 1 / (2 * (np.asarray(rho)[known] - 4)), **ITERATES)
+    lines["Adam's, if gradients were centred"] = panels[2, 0].lines[-1]
     panels[2, 1].text(
         0.5, 0.5, "no sampling: 0", transform=panels[2, 1].transAxes, ha="center", color="#7F7F7F"
     )
