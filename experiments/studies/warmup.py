@@ -117,7 +117,8 @@ class Warmup(AbstractStudy):
         # All members would be the same run.
         members = 1 if whole else self.members
         times = np.unique(np.geomspace(1, self.steps, self.measurements).round().astype(int))
-        measured = np.isin(np.arange(1, self.steps + 1), times)
+        # Gradient descent has no ratio to measure: it stands among the accuracies alone.
+        measured = np.isin(np.arange(1, self.steps + 1), times) & (chain != "sgd")
 
         def lane(arm: Float[Array, " 3"], learning_rate: Float[Array, ""], init: Array):
             _, wait, _ = arm
@@ -132,15 +133,15 @@ class Warmup(AbstractStudy):
                 int(max(arm.wait for arm in arms)),
             )
 
-        lanes = jax.vmap(
-            jax.vmap(jax.vmap(lane, (None, None, 0)), (None, 0, None)), (0, None, None)
-        )
-        computed = jax.jit(lanes)(
-            jnp.array([[arm.warmup, arm.wait, arm.eps] for arm in arms]),
-            jnp.asarray(self.learning_rates),
-            jnp.arange(self.inits),
-        )
-        values = {name: np.asarray(x)[:, None] for name, x in computed._asdict().items()}
+        # Lanes in one axis: the compiler for CPUs fails on arrays of eight axes.
+        settings = jnp.array([[arm.warmup, arm.wait, arm.eps] for arm in arms])
+        axes = (np.arange(len(arms)), np.array(self.learning_rates), np.arange(self.inits))
+        chosen_arm, rates, inits = (x.ravel() for x in np.meshgrid(*axes, indexing="ij"))
+        lanes = jax.jit(jax.vmap(lane))(settings[chosen_arm], jnp.asarray(rates), inits)
+        shape = (len(arms), 1, len(self.learning_rates), self.inits)
+        values = {
+            name: np.asarray(x).reshape(*shape, *x.shape[1:]) for name, x in lanes._asdict().items()
+        }
         share = np.stack([self._share(arm, times) for arm in arms])
         runs = ("arm", "gradients", "learning_rate", "init")
         curves = dict.fromkeys(("loss", "sharpness", "variance"), ("step",))

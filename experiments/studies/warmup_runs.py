@@ -127,7 +127,9 @@ def run(
         t, wanted = at
         after, grads = move(states, t)
         using = states._replace(opt_state=after.opt_state)
-        variance, sharpness = jax.lax.cond(wanted, measure, nothing, using)
+        variance, sharpness = (
+            jax.lax.cond(wanted, measure, nothing, using) if measured.any() else nothing(using)
+        )
         seen = (task.loss(states.params[0]), histogram(grads[0]), sharpness, variance)
         return after, seen
 
