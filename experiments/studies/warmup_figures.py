@@ -9,7 +9,6 @@ from matplotlib.lines import Line2D
 
 from experiments.figures import EDGE, ITERATES, STYLE
 from experiments.studies import warmup_readings as readings
-from experiments.verdicts import CATAPULT
 from rodflow.transforms import rectification
 
 # Warmups are blue, the longer the darker; the last of the others is gradient descent.
@@ -25,7 +24,7 @@ def figures(results: xr.Dataset) -> dict[str, Figure]:
             "warmup-gradients": _gradients(results),
             "warmup-accuracy": _accuracy(results),
             "warmup-readings": _curves(results),
-            "warmup-spikes": _spikes(results),
+            "warmup-climbs": _climbs(results),
         }
 
 
@@ -151,22 +150,21 @@ def _curves(results: xr.Dataset) -> Figure:
     return figure
 
 
-def _spikes(results: xr.Dataset) -> Figure:
-    """How far the loss rises, against each reading; a point is a run."""
+def _climbs(results: xr.Dataset) -> Figure:
+    """How far the loss climbs, against each reading; a point is a run."""
     figure = Figure(figsize=(7.2, 3.2), layout="constrained")
     panels = figure.subplots(1, 2, sharey=True)
     runs = readings.adaptive(results)
-    rises = readings.overshoot(runs)
-    most = float(rises.where(np.isfinite(rises)).max())
+    climbs = readings.climb(runs)
+    most = float(climbs.where(np.isfinite(climbs)).max())
     for axes, name in zip(panels, readings.READINGS, strict=True):
         values = readings.first(runs, name)
         least = float(values.where(values > 0).min())
-        _scatter(axes, results, values.clip(min=least / 10), rises.clip(max=2 * most))
-        axes.axhline(CATAPULT, **EDGE)
+        _scatter(axes, results, values.clip(min=least / 10), climbs.clip(max=2 * most))
         axes.set_xscale("log")
         axes.set_yscale("log")
     panels[1].axvline(1.0, **EDGE)
-    panels[0].set_ylabel("largest rise of the loss")
+    panels[0].set_ylabel("largest loss over that at the start")
     _lettered(figure, ["Variance of the ratio (0: at the left)", "Effective sharpness"])
     figure.supxlabel(f"median over the first {readings.FIRST} steps", fontsize=STYLE["font.size"])
     marks = [
@@ -190,7 +188,7 @@ def _spikes(results: xr.Dataset) -> Figure:
     return figure
 
 
-def _scatter(axes: Axes, results: xr.Dataset, values: xr.DataArray, rises: xr.DataArray) -> None:
+def _scatter(axes: Axes, results: xr.Dataset, values: xr.DataArray, climbs: xr.DataArray) -> None:
     for arm, color in _colored(results):
         if arm not in values.arm.values:
             continue
@@ -199,7 +197,7 @@ def _scatter(axes: Axes, results: xr.Dataset, values: xr.DataArray, rises: xr.Da
             order = ("learning_rate", "init")
             axes.plot(
                 values.sel(chosen).transpose(*order).values.ravel(),
-                rises.sel(chosen).transpose(*order).values.ravel(),
+                climbs.sel(chosen).transpose(*order).values.ravel(),
                 linestyle="",
                 marker="o",
                 markersize=3.5,

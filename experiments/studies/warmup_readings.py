@@ -1,29 +1,29 @@
-"""What the runs of the study of warmup say: spikes of the loss, and which reading foretells them.
+"""What the runs of the study of warmup say: what goes wrong early, and which reading foretells it.
 
 A *run* is one arm at one learning rate from one initial weights. Its readings are the medians of
-spread and sharpness over what was measured within the first steps; it *spikes* where its loss on
-the training set rises to a multiple of its least so far. The share of pairs, one run that spikes
-and one that does not, in which the former has the larger reading is 1 for a reading that foretells
-spikes, 1/2 for one that says nothing. The learning rate does so too, but within pairs of one.
+spread and sharpness over what was measured within the first steps. It *climbs* by the ratio of the
+largest loss on the training set to the loss at the start. (Not to the least so far: where the loss
+is 1e-3, that is what single batches do.) A reading is judged by the share of the pairs of runs with
+different climbs in which the run that climbs further has the larger reading, ties being half: 1
+foretells climbs, 1/2 says nothing. The learning rate foretells them too, but not within pairs of
+one.
 """
 
 import numpy as np
 import xarray as xr
 
 from experiments.studies.study import Table
-from experiments.verdicts import CATAPULT, number
+from experiments.verdicts import number
 
 FIRST = 10  # steps: where Liu et al. see gradients vanish, and the memory of the momentum
 READINGS = {"spread": "variance of the ratio", "sharpness": "effective sharpness"}
 EDGE = 1.0
 
 
-def overshoot(results: xr.Dataset) -> xr.DataArray:
-    """The largest ratio of the loss to its least so far; infinite for a run that diverged."""
-    loss = results.loss.transpose(..., "step")
-    finite = np.where(np.isfinite(loss.values), loss.values, np.inf)
-    least = np.minimum.accumulate(finite, axis=-1)
-    return loss.isel(step=0, drop=True).copy(data=(finite / least).max(axis=-1))
+def climb(results: xr.Dataset) -> xr.DataArray:
+    """The largest loss over that at the start; infinite for a run that diverged."""
+    loss = results.loss.where(np.isfinite(results.loss), np.inf)
+    return loss.max("step") / loss.isel(step=0, drop=True)
 
 
 def first(results: xr.Dataset, reading: str) -> xr.DataArray:
@@ -32,17 +32,17 @@ def first(results: xr.Dataset, reading: str) -> xr.DataArray:
     return early.median("time")
 
 
-def separation(
-    values: np.ndarray, spikes: np.ndarray, groups: np.ndarray | None = None
+def concordance(
+    values: np.ndarray, climbs: np.ndarray, groups: np.ndarray | None = None
 ) -> tuple[float, int]:
     """The share of pairs that a reading puts in order, ties being half; and how many there are.
 
     Args:
         values: the reading of each run.
-        spikes: whether the run spikes.
+        climbs: what it is to foretell; pairs that are equal in it do not count.
         groups: pairs are of one group only, if given.
     """
-    pairs = spikes[:, None] & ~spikes[None, :]
+    pairs = climbs[:, None] > climbs[None, :]
     if groups is not None:
         pairs &= groups[:, None] == groups[None, :]
     above = (values[:, None] > values[None, :]) + 0.5 * (values[:, None] == values[None, :])
@@ -82,90 +82,85 @@ def tables(results: xr.Dataset) -> list[Table]:
 def findings(results: xr.Dataset) -> list[str]:
     """What the numbers support, and what they do not."""
     runs = adaptive(results)
-    spikes = overshoot(runs) >= CATAPULT
+    climbs = climb(runs) > 1
     sharp = first(runs, "sharpness") > EDGE
-    whole, drawn = (spikes.sel(gradients=g) for g in ("full batch", "minibatch"))
-    adam, waited = (drawn.sel(arm=arm) for arm in ("Adam", "Adam-2k"))
+    whole, drawn = (climbs.sel(gradients=g) for g in ("full batch", "minibatch"))
+    rate = float(results.learning_rate.max())
+    plain, waited = (runs.sel(learning_rate=rate, arm=arm) for arm in ("Adam", "Adam-2k"))
     sentences = [
-        f"Spikes (the loss {CATAPULT:g} times its least so far): in {_count(drawn)} runs with "
-        f"minibatches and in {_count(whole)} with the full batch, where gradients have no sampling "
-        "variance at all.",
+        f"The loss climbs above its start in {_count(drawn)} adaptive runs with minibatches, and "
+        f"in {_count(whole)} with the full batch, where the ratio has no sampling variance at all.",
         f"Of the runs with an effective sharpness above 1 in the first {FIRST} steps "
-        f"{_count(spikes.where(sharp))} spike, of those below it {_count(spikes.where(~sharp))}.",
-        f"Adam spikes in {_count(adam)} runs with minibatches, Adam-2k, whose second moment has "
-        f"seen {int(results.attrs['wait'])} batches before it moves, in {_count(waited)}: the "
-        f"spread is {number(_median(runs, 'spread', 'Adam'))} for the one and "
-        f"{number(_median(runs, 'spread', 'Adam-2k'))} for the other.",
+        f"{_count(climbs.where(sharp))} climb, of those below it {_count(climbs.where(~sharp))}.",
+        f"Second moments that have seen {int(results.attrs['wait'])} batches before Adam moves "
+        f"take the spread at lr {rate:g} from {_drawn(plain, 'spread')} to "
+        f"{_drawn(waited, 'spread')}, the sharpness from {_drawn(plain, 'sharpness')} to "
+        f"{_drawn(waited, 'sharpness')}, and the final loss from {_final(plain)} to "
+        f"{_final(waited)}; with the full batch, where there is no variance to take, the final "
+        f"loss goes from {_final(plain, 'full batch')} to {_final(waited, 'full batch')}.",
     ]
     table = _readings(results)
-    for name, *entries in table.rows:
+    shares = {row[0]: row[1:] for row in table.rows}
+    for heading, spread, sharpness in zip(
+        table.columns[1:], *(shares[label] for label in READINGS.values()), strict=True
+    ):
         sentences.append(
-            f"In order by {name}: "
-            + ", ".join(
-                f"{entry} of {heading}"
-                for heading, entry in zip(table.columns[1:], entries, strict=True)
-            )
-            + "."
+            f"{heading[0].upper()}{heading[1:]}: the variance puts {spread} of the pairs in order, "
+            f"the sharpness {sharpness}."
         )
-    rate = float(results.attrs["shown"])
-    plain = _shift(results, "Adam")
-    others = {str(arm): _shift(results, str(arm)) for arm in runs.arm.values if arm != "Adam"}
-    told = ", ".join(f"{arm} {_signed(shift)}" for arm, shift in others.items())
+    shown = float(results.attrs["shown"])
+    moves = ", ".join(f"{arm} {_shift(results, str(arm)):+.2f}" for arm in runs.arm.values)
     sentences.append(
-        f"From step 1 to {FIRST} at lr {rate:g} the median of log10 |g| moves by {_signed(plain)} "
-        f"for Adam; {told}."
+        f"From step 1 to {FIRST} at lr {shown:g} the median of log10 |g| moves by: {moves}."
     )
     return sentences
 
 
 def _interventions(results: xr.Dataset) -> Table:
-    rate = float(results.attrs["shown"])
+    shown = float(results.attrs["shown"])
+    rates = [float(rate) for rate in results.learning_rate.values if rate >= shown]
+    quantities = ("spread", "sharpness", "climb", "final loss")
     rows = []
     for gradients in results.gradients.values:
         for arm in adaptive(results).arm.values:
-            one = results.sel(arm=[arm], gradients=gradients, learning_rate=[rate])
-            rises = overshoot(one)
-            rows.append(
-                [
-                    f"{arm}, {gradients}",
-                    number(float(first(one, "spread").median())),
-                    number(float(first(one, "sharpness").median())),
-                    number(float(rises.median())),
-                    _count(rises >= CATAPULT),
-                    number(float(one.train_loss.median())),
-                ]
-            )
-    columns = ["run", "spread", "sharpness", "loss rises by", "spikes", "final loss"]
-    title = f"Both readings (first {FIRST} steps) and what happened, lr {rate:g}, medians"
+            row = [f"{arm}, {gradients}"]
+            for rate in rates:
+                one = results.sel(arm=[arm], gradients=[gradients], learning_rate=[rate])
+                row += [number(float(first(one, name).median())) for name in READINGS]
+                row += [number(float(climb(one).median())), _final(one, gradients)]
+            rows.append(row)
+    columns = ["run", *(f"{name}, lr {rate:g}" for rate in rates for name in quantities)]
+    title = f"Both readings (first {FIRST} steps) and what happened, medians of the initial weights"
     return Table(title, columns, rows)
 
 
 def _readings(results: xr.Dataset) -> Table:
     runs = adaptive(results)
     order = ("arm", "gradients", "learning_rate", "init")
-    spikes = overshoot(runs).transpose(*order)
-    rate = runs.learning_rate.broadcast_like(spikes).transpose(*order).values.ravel()
-    minibatch = (
-        runs.gradients.broadcast_like(spikes).transpose(*order).values.ravel() == "minibatch"
-    )
-    happened = spikes.values.ravel() >= CATAPULT
-    readings = {
-        label: first(runs, name).transpose(*order).values.ravel()
-        for name, label in READINGS.items()
-    } | {"learning rate": rate}
+    climbs = climb(runs).transpose(*order)
+
+    def flat(values: xr.DataArray) -> np.ndarray:
+        return values.broadcast_like(climbs).transpose(*order).values.ravel()
+
+    happened, rate, gradients = map(flat, (climbs, runs.learning_rate, runs.gradients))
+    readings = {label: flat(first(runs, name)) for name, label in READINGS.items()}
+    everything = np.ones(happened.size, bool)
+    cases = {
+        "all pairs": (everything, None),
+        "pairs of one lr": (everything, rate),
+        "minibatch, of one lr": (gradients == "minibatch", rate),
+        "full batch, of one lr": (gradients == "full batch", rate),
+    }
     rows = []
-    for label, values in readings.items():
-        cases = [
-            separation(values, happened),
-            separation(values, happened, rate),
-            separation(values[minibatch], happened[minibatch]),
-            separation(values[minibatch], happened[minibatch], rate[minibatch]),
-        ]
-        rows.append([label, *(f"{number(share)} ({count})" for share, count in cases)])
-    columns = ["reading", "all pairs", "pairs of one lr", "minibatch", "minibatch, of one lr"]
-    return Table(
-        "Share of pairs (how many) whose spiking run has the larger reading", columns, rows
-    )
+    for label, values in (readings | {"learning rate": rate}).items():
+        row = [label]
+        for chosen, groups in cases.values():
+            group = None if groups is None else groups[chosen]
+            share, count = concordance(values[chosen], happened[chosen], group)
+            row.append(f"{number(share)} (of {count})")
+        rows.append(row)
+    title = "Share of the pairs of runs in which the one that climbs further has the larger reading"
+    return Table(title, ["reading", *cases], rows)
 
 
 def _magnitudes(results: xr.Dataset) -> Table:
@@ -186,8 +181,12 @@ def _shift(results: xr.Dataset, arm: str) -> float:
     return float(magnitude(shown, last) - magnitude(shown, 1))
 
 
-def _median(runs: xr.Dataset, reading: str, arm: str) -> float:
-    return float(first(runs.sel(gradients="minibatch", arm=arm), reading).median())
+def _drawn(runs: xr.Dataset, reading: str) -> str:
+    return number(float(first(runs, reading).sel(gradients="minibatch").median()))
+
+
+def _final(runs: xr.Dataset, gradients: str = "minibatch") -> str:
+    return number(float(runs.train_loss.sel(gradients=gradients).median()))
 
 
 def _range(values: xr.DataArray) -> str:
@@ -200,7 +199,3 @@ def _range(values: xr.DataArray) -> str:
 def _count(happened: xr.DataArray) -> str:
     known = happened.values[~np.isnan(happened.values.astype(float))].astype(bool)
     return f"{known.sum()} of {known.size}"
-
-
-def _signed(value: float) -> str:
-    return f"{value:+.2f}"

@@ -13,13 +13,13 @@ RATES = [0.1, 0.01]
 
 @pytest.fixture
 def results():
-    """Of made-up runs: those at the larger learning rate spike, and have the larger sharpness."""
+    """Of made-up runs: those at the larger learning rate climb, and have the larger sharpness."""
     random = np.random.default_rng(0)
     runs = {"arm": ARMS, "gradients": ["minibatch", "full batch"], "learning_rate": RATES}
     runs |= {"init": [0, 1]}
     shape = tuple(map(len, runs.values()))
     step, time, bins = np.arange(1, 21), np.array([1, 4, 10, 20]), np.linspace(-11.875, 1.875, 56)
-    loss = np.linspace(1, 0.5, 20) * np.ones((*shape, 20))
+    loss = np.linspace(2, 0.5, 20) * np.ones((*shape, 20))
     loss[:, :, 0, :, 12] = 3
     sharpness = np.where(np.array(RATES) == 0.1, 2.0, 0.5)[:, None, None] * np.ones((*shape, 4))
     spread = random.uniform(0.1, 0.2, size=(*shape, 4)) * np.array([1, 0])[:, None, None, None]
@@ -42,31 +42,30 @@ def results():
     )
 
 
-def test_a_spike_is_a_rise_above_the_least_so_far(results):
-    rises = readings.overshoot(results)
-    least = np.linspace(1, 0.5, 20)[11]
-    np.testing.assert_allclose(rises.sel(learning_rate=0.1), 3 / least)
-    np.testing.assert_allclose(rises.sel(learning_rate=0.01), 1)
+def test_a_climb_is_relative_to_the_start(results):
+    climbs = readings.climb(results)
+    np.testing.assert_allclose(climbs.sel(learning_rate=0.1), 1.5)
+    np.testing.assert_allclose(climbs.sel(learning_rate=0.01), 1)
 
 
-def test_a_run_that_diverges_rises_without_bound(results):
+def test_a_run_that_diverges_climbs_without_bound(results):
     results.loss[..., -1] = np.nan
-    assert np.isinf(readings.overshoot(results)).all()
+    assert np.isinf(readings.climb(results)).all()
 
 
 def test_pairs_in_order():
-    spikes = np.array([True, True, False, False])
-    assert readings.separation(np.array([4, 3, 2, 1]), spikes) == (1, 4)
-    assert readings.separation(np.array([4, 1, 2, 2]), spikes) == (0.5, 4)
-    assert readings.separation(np.ones(4), spikes) == (0.5, 4)
-    assert readings.separation(np.array([4, 1, 2, 2]), spikes, np.array([0, 1, 0, 2])) == (1, 1)
-    assert np.isnan(readings.separation(np.ones(4), spikes & ~spikes)[0])
+    climbs = np.array([3.0, 3.0, 1.0, 1.0])
+    assert readings.concordance(np.array([4, 3, 2, 1]), climbs) == (1, 4)
+    assert readings.concordance(np.array([4, 1, 2, 2]), climbs) == (0.5, 4)
+    assert readings.concordance(np.ones(4), climbs) == (0.5, 4)
+    assert readings.concordance(np.array([4, 1, 2, 2]), climbs, np.array([0, 1, 0, 2])) == (1, 1)
+    assert np.isnan(readings.concordance(np.ones(4), np.ones(4))[0])
 
 
-def test_the_reading_that_foretells_spikes_is_found(results):
+def test_the_reading_that_foretells_climbs_is_found(results):
     table = {row[0]: row[1:] for row in readings.tables(results)[3].rows}
-    assert table["effective sharpness"][0] == "1.00 (256)"
-    assert table["effective sharpness"][1] == "n/a (0)"  # all runs of a learning rate are alike
+    assert table["effective sharpness"][0] == "1.00 (of 256)"
+    assert table["effective sharpness"][1] == "n/a (of 0)"  # all runs of a learning rate are alike
     assert table["learning rate"] == table["effective sharpness"]
     assert 0.3 < float(table["variance of the ratio"][0].split()[0]) < 0.7
 
@@ -78,11 +77,11 @@ def test_the_median_gradient_moves_by_two_decades(results):
 
 def test_it_can_be_shown(results):
     text = markdown(results)
-    assert "in 8 of 16 runs with minibatches" in text
+    assert "in 8 of 16 adaptive runs with minibatches" in text
     assert "Of the runs with an effective sharpness above 1 in the first 10 steps 16 of 16" in text
-    assert "moves by -2.00 for Adam" in text
+    assert "moves by: Adam -2.00" in text
     assert set(Warmup.figures(results)) == {
-        f"warmup-{name}" for name in ("gradients", "accuracy", "readings", "spikes")
+        f"warmup-{name}" for name in ("gradients", "accuracy", "readings", "climbs")
     }
 
 
