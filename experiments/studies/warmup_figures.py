@@ -172,11 +172,11 @@ def _climbs(results: xr.Dataset) -> Figure:
         for arm, color in _colored(results)
         if arm in runs.arm.values
     ] + [
-        Line2D([], [], color="#000000", marker="o", linestyle="", markersize=4, label="minibatch"),
+        Line2D([], [], color="#8C8C8C", marker="o", linestyle="", markersize=4, label="minibatch"),
         Line2D(
             [],
             [],
-            color="#000000",
+            color="#8C8C8C",
             marker="o",
             linestyle="",
             markersize=4,
