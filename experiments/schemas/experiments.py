@@ -4,7 +4,13 @@ from dataclasses import dataclass
 
 from omegaconf import MISSING
 
-from experiments.schemas.ranges import check, check_at_least
+from experiments.schemas.ranges import (
+    check,
+    check_above_zero,
+    check_apart,
+    check_at_least,
+    check_seeds,
+)
 
 
 @dataclass
@@ -32,6 +38,47 @@ class RectificationConfig:
         check("experiment.seed", self.seed, 0 <= self.seed < 2**32, "from 0 to 2^32 - 1")
 
 
+@dataclass
+class BeyondNetworksConfig:
+    """Fields of `experiments.studies.beyond_networks.study.BeyondNetworks`."""
+
+    _target_: str = MISSING
+    kernel_samples: int = MISSING
+    digit: int = MISSING
+    bandwidth: float = MISSING
+    samples: int = MISSING
+    features: int = MISSING
+    margins: list[float] = MISSING
+    ranks: list[int] = MISSING
+    data_seed: int = MISSING
+    batch_size: int = MISSING
+    minibatch_passes: int = MISSING
+    full_batch_passes: int = MISSING
+    records: int = MISSING
+    tuning_seeds: list[int] = MISSING
+    test_seeds: list[int] = MISSING
+
+    def __post_init__(self):
+        least = {"samples": 2, "features": 2, "batch_size": 1, "records": 1}
+        least |= {"minibatch_passes": 1, "full_batch_passes": 2}
+        for key, value in least.items():
+            check_at_least(f"experiment.{key}", getattr(self, key), value)
+        inside = 1 <= self.kernel_samples < 1797
+        check("experiment.kernel_samples", self.kernel_samples, inside, "from 1 to 1796")
+        check("experiment.digit", self.digit, 0 <= self.digit <= 9, "from 0 to 9")
+        check_above_zero("experiment.bandwidth", self.bandwidth)
+        for margin in self.margins:
+            check_above_zero("experiment.margins", margin)
+        for rank in self.ranks:
+            check("experiment.ranks", rank, 1 <= rank <= 10, "from 1 to 10")
+        fewest = min(self.samples, self.kernel_samples)
+        size = self.batch_size
+        check("experiment.batch_size", size, size < fewest, f"below the {fewest} samples")
+        check_seeds("experiment.data_seed", [self.data_seed])
+        check_apart("experiment", self.tuning_seeds, self.test_seeds)
+
+
 SCHEMAS = {
+    "beyond_networks_schema": BeyondNetworksConfig,
     "rectification_schema": RectificationConfig,
 }
