@@ -1,6 +1,7 @@
 """The keys of `configs/experiment/`: the fields of the studies in `experiments.studies`."""
 
 from dataclasses import dataclass
+from typing import Any
 
 from omegaconf import MISSING
 
@@ -78,7 +79,70 @@ class BeyondNetworksConfig:
         check_apart("experiment", self.tuning_seeds, self.test_seeds)
 
 
+@dataclass
+class RootFreeConfig:
+    """Fields of `experiments.studies.root_free.study.RootFree`."""
+
+    _target_: str = MISSING
+    _recursive_: bool = False  # data and models are built by the study
+    data: Any = MISSING
+    models: dict[str, Any] = MISSING
+    mlp: Any = MISSING
+    train_samples: int = MISSING
+    validation_samples: int = MISSING
+    batch_size: int = MISSING
+    steps: int = MISSING
+    learning_rates: dict[str, list[float]] = MISSING
+    weight_decay: list[float] = MISSING
+    forgetting: list[float] = MISSING
+    renewal: list[float] = MISSING
+    configurations: int = MISSING
+    search_seed: int = MISSING
+    tuning_seeds: list[int] = MISSING
+    test_seeds: list[int] = MISSING
+    half_precision: list[str] = MISSING
+    scaling_batch_sizes: list[int] = MISSING
+    scaling_epochs: int = MISSING
+    scaling_memory: int = MISSING
+    scaling_rungs: int = MISSING
+    scaling_seeds: list[int] = MISSING
+    curvatures: int = MISSING
+    quadratic_rate: float = MISSING
+    quadratic_steps: int = MISSING
+    edge_samples: int = MISSING
+    edge_rates: dict[str, float] = MISSING
+    edge_rungs: int = MISSING
+    edge_steps: int = MISSING
+    timed_steps: int = MISSING
+
+    def __post_init__(self):
+        least = {"train_samples": 1, "validation_samples": 1, "batch_size": 1, "steps": 1}
+        least |= {"configurations": 1, "scaling_epochs": 1, "scaling_memory": 1, "edge_rungs": 1}
+        least |= {"scaling_rungs": 3, "curvatures": 2, "quadratic_steps": 1, "edge_samples": 1}
+        least |= {"edge_steps": 20, "timed_steps": 1}
+        for key, value in least.items():
+            check_at_least(f"experiment.{key}", getattr(self, key), value)
+        ranges = {f"learning_rates.{name}": pair for name, pair in self.learning_rates.items()}
+        ranges |= {key: getattr(self, key) for key in ("weight_decay", "forgetting", "renewal")}
+        for key, pair in ranges.items():
+            if not (len(pair) == 2 and 0 < pair[0] < pair[1]):
+                raise ValueError(f"experiment.{key}={pair}: it must be [LEAST, MOST], above 0")
+        for size in (self.batch_size, *self.scaling_batch_sizes):
+            inside = 1 <= size <= self.train_samples
+            check("experiment.batch_size", size, inside, f"from 1 to {self.train_samples}")
+        for name in self.half_precision:
+            if name not in self.models:
+                raise ValueError(f"experiment.half_precision: {name} is not in experiment.models")
+        for name, rate in self.edge_rates.items():
+            check_above_zero(f"experiment.edge_rates.{name}", rate)
+        check_above_zero("experiment.quadratic_rate", self.quadratic_rate)
+        check_seeds("experiment.search_seed", [self.search_seed])
+        check_seeds("experiment.scaling_seeds", self.scaling_seeds)
+        check_apart("experiment", self.tuning_seeds, self.test_seeds)
+
+
 SCHEMAS = {
+    "root_free_schema": RootFreeConfig,
     "beyond_networks_schema": BeyondNetworksConfig,
     "rectification_schema": RectificationConfig,
 }
