@@ -105,6 +105,7 @@ def factorization(samples: int, rank: int | None, seed: int) -> Problem:
             for k, shape in zip(jax.random.split(key, len(shapes)), shapes, strict=True)
         ]
 
-    missed = np.linalg.svd(a @ x.T / np.sqrt(samples), compute_uv=False)[rank or 6 :]
+    values = np.linalg.svd(a @ x.T / np.sqrt(samples), compute_uv=False)
+    missed = values[rank or 6 : 6]  # the rank of A is 6
     data = Samples(jnp.asarray(x, jnp.float32), jnp.asarray(x @ a.T, jnp.float32))
     return Problem(data, squared_error, init, float(np.sum(missed**2) / 2), None)

@@ -165,31 +165,32 @@ def findings(results: xr.Dataset) -> list[str]:
     best = final.min("method")
     sentences = []
     for key in ("adam_default", "adam"):
-        mine = place.sel({"method": key})
-        wins = int((final.sel({"method": key}) == best).sum())
-        ratio = final.sel({"method": key}) / best
+        mine = final.sel({"method": key})
+        rank = number(float(place.sel({"method": key}).mean()))
         sentences.append(
-            f"{METHODS[key].label}: mean rank {number(mine.mean())} of {len(METHODS)}, lowest loss "
-            f"(or equal to it) in {wins} of {settings} settings, the loss above the infimum "
-            f"{number(float(np.median(ratio)))} times the best in the median."
+            f"{METHODS[key].label}: mean rank {rank} of {len(METHODS)}, lowest loss (or equal to "
+            f"it) in {int((mine == best).sum())} of {settings} settings, the loss above the "
+            f"infimum {number(float(np.median(mine / best)))} times the best in the median."
         )
     leaders = place.mean(["problem", "regime"])
     first = str(leaders.method.values[int(np.argmin(leaders.values))])
-    sentences.append(f"The lowest mean rank has {METHODS[first].label} ({number(leaders.min())}).")
+    least = number(float(leaders.min()))
+    sentences.append(f"The lowest mean rank has {METHODS[first].label} ({least}).")
     rates = results.learning_rate.sel({"method": "adam"})
+    low, high = (number(float(x) / ADAM_DEFAULT) for x in (rates.min(), rates.max()))
     gain = final.sel({"method": "adam_default"}) / final.sel({"method": "adam"})
     sentences.append(
-        f"Adam's tuned learning rate is {number(rates.min() / ADAM_DEFAULT)} to "
-        f"{number(rates.max() / ADAM_DEFAULT)} times its default ({number(ADAM_DEFAULT)}); tuning "
-        f"divides the loss above the infimum by {number(float(np.median(gain)))} in the median, "
-        f"by more than 10 in {int((gain > 10).sum())} of {settings} settings."
+        f"Adam's tuned learning rate is {low} to {high} times its default "
+        f"({number(ADAM_DEFAULT)}); tuning divides the loss above the infimum by "
+        f"{number(float(np.median(gain)))} in the median, by more than 10 in "
+        f"{int((gain > 10).sum())} of {settings} settings."
     )
     classified = results.accuracy.notnull().any(["seed", "method", "regime"])
-    largest = results.learning_rate.where(classified).max()
+    largest = number(float(results.learning_rate.where(classified).max()))
     sentences.append(
         "On data that can be separated the logistic loss has no minimizer and rewards steps that "
-        f"grow without end: tuned learning rates reach {number(largest)}, where the methods that "
-        f"choose their step themselves are held to {LARGEST_STEP:g}."
+        f"grow without end: tuned learning rates reach {largest}, where the methods that choose "
+        f"their step themselves are held to {LARGEST_STEP:g}."
     )
     open_ends = int((results.interior == 0).sum())
     sentences.append(

@@ -60,15 +60,16 @@ def tables(results: xr.Dataset) -> list[Table]:
         edges.append(
             [
                 label,
-                number(one.edge_rate),
-                number(one.sharpness.max(), 3),
+                number(float(one.edge_rate)),
+                number(float(one.sharpness.max()), 3),
                 number(improvement(results, method)),
                 number(middle),
                 number(most),
             ]
         )
         time = one.step_seconds / results.step_seconds.sel({"method": "adamw"})
-        steps.append([label, f"{1e3 * one.step_seconds:.2f}", number(time), f"{one.alike:.2f}"])
+        seconds, alike = float(one.step_seconds), float(one.alike)
+        steps.append([label, f"{1e3 * seconds:.2f}", number(float(time)), f"{alike:.2f}"])
     sizes = [f"B = {size}" for size in results.batch_size.values]
     return [
         Table(
@@ -142,13 +143,13 @@ def findings(results: xr.Dataset) -> list[str]:
     )
     late = results.quadratic_sharpness
     for method in EXPONENTS:
-        one = late.sel(scaled=method)
-        spread = results.quadratic_loss.sel(scaled=method)
+        one, losses = late.sel(scaled=method), results.quadratic_loss.sel(scaled=method)
+        factors = (float(x.max() / x.min()) for x in (results.curvature, losses))
+        apart, spread = map(number, factors)
         sentences.append(
             f"Quadratic, {LABELS[method]}: the effective sharpness ends between "
-            f"{number(one.min())} and {number(one.max())} in every coordinate, where curvatures "
-            f"differ by {number(results.curvature.max() / results.curvature.min())}; the losses "
-            f"of the coordinates differ by {number(spread.max() / spread.min())}."
+            f"{number(float(one.min()))} and {number(float(one.max()))} in every coordinate, where "
+            f"curvatures differ by {apart}; the losses of the coordinates differ by {spread}."
         )
     time = results.step_seconds
     ratio = float(time.sel({"method": "if_shampoo"}) / time.sel({"method": "adamw"}))
