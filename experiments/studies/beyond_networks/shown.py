@@ -117,6 +117,8 @@ def _losses(results: xr.Dataset) -> Figure:
             for key in results.method.values:
                 color, dashes = LINES[str(key)]
                 curve = above.sel({"problem": problem, "method": key})
+                if curve.isnull().all():
+                    continue
                 passes = results.passes.sel({"problem": problem, "method": key}).mean("seed")
                 middle = np.exp(np.log(curve).mean("seed", skipna=False))
                 middle = middle.where(np.isfinite(middle))
@@ -144,7 +146,7 @@ def _ranks(results: xr.Dataset) -> Figure:
         panels = figure.subplots(1, results.sizes["regime"], sharey=True, squeeze=False)[0]
         for letter, axes, regime in zip("ab", panels, results.regime.values, strict=False):
             grid = place.sel(regime=regime).transpose("method", "problem").values
-            axes.imshow(grid, cmap="Blues_r", vmin=1, vmax=len(METHODS) + 3, aspect="auto")
+            axes.imshow(grid, cmap="Blues_r", vmin=-7, vmax=len(METHODS) + 0.5, aspect="auto")
             for (row, column), value in np.ndenumerate(grid):
                 text = "-" if np.isnan(value) else f"{value:g}"
                 axes.text(column, row, text, ha="center", va="center", fontsize=7)

@@ -29,7 +29,7 @@ def test_batches_take_every_sample_once_in_an_epoch():
 def data():
     rng = np.random.default_rng(0)
     inputs = jnp.asarray(rng.normal(size=(24, 2)), jnp.float32)
-    targets = jax.nn.one_hot(inputs[:, 0] > 0, 2)
+    targets = jax.nn.one_hot((inputs[:, 0] > 0).astype(int), 2)
     return training.split(Dataset(inputs, targets), 12, 6)
 
 
