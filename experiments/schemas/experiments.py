@@ -104,6 +104,7 @@ class RootFreeConfig:
     scaling_batch_sizes: list[int] = MISSING
     scaling_epochs: int = MISSING
     scaling_memory: int = MISSING
+    scaling_rates: dict[str, list[float]] = MISSING
     scaling_rungs: int = MISSING
     scaling_seeds: list[int] = MISSING
     curvatures: int = MISSING
@@ -123,6 +124,7 @@ class RootFreeConfig:
         for key, value in least.items():
             check_at_least(f"experiment.{key}", getattr(self, key), value)
         ranges = {f"learning_rates.{name}": pair for name, pair in self.learning_rates.items()}
+        ranges |= {f"scaling_rates.{name}": pair for name, pair in self.scaling_rates.items()}
         ranges |= {key: getattr(self, key) for key in ("weight_decay", "forgetting", "renewal")}
         for key, pair in ranges.items():
             if not (len(pair) == 2 and 0 < pair[0] < pair[1]):

@@ -17,6 +17,8 @@ from jaxtyping import Array, Float, Int
 from experiments.studies.beyond_networks.methods import Method
 from experiments.studies.beyond_networks.problems import Problem, Samples, accuracy
 
+Numbers = Array | np.ndarray
+
 LANES = 8
 """Runs of one program."""
 RUNGS = np.sqrt(10.0) ** np.arange(-4, 4)  # around 1, two to a decade
@@ -25,15 +27,15 @@ SMALLEST_LOSS = 1e-30  # whose logarithm is taken
 
 
 class Run(NamedTuple):
-    """One run, at so many records; the first is at the start."""
+    """One run or several, at so many records; the first is at the start."""
 
-    passes: Float[Array, "records"]
+    passes: Float[Numbers, "*runs records"]
     """Spent so far, evaluations of gradients and losses alike."""
-    loss: Float[Array, "records"]
+    loss: Float[Numbers, "*runs records"]
     """On all samples, which is not counted."""
-    gradients: Int[Array, ""]
-    losses: Int[Array, ""]
-    accuracy: Float[Array, ""]
+    gradients: Int[Numbers, "*runs"]
+    losses: Int[Numbers, "*runs"]
+    accuracy: Float[Numbers, "*runs"]
     """On the samples held out; NaN if there are none."""
 
 
@@ -90,7 +92,7 @@ def runner(problem: Problem, method: Method, batch_size: int, passes: int, recor
         end, curves = jax.lax.scan(record, start, jnp.arange(records))
         curves = jax.tree.map(lambda a, b: jnp.append(a, b), seen(start), curves)
         right = jnp.nan if held_out is None else accuracy(end[0], held_out)
-        return Run(*curves, end[2], end[3], jnp.asarray(right))
+        return Run(curves[0], curves[1], end[2], end[3], jnp.asarray(right))
 
     def run(learning_rates: Sequence[float], seeds: Sequence[int]) -> Run:
         runs = len(seeds)

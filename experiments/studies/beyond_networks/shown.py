@@ -38,9 +38,14 @@ def excess(results: xr.Dataset) -> xr.DataArray:
     return np.maximum(above, least).where(ran)
 
 
+def geometric_mean(values: xr.DataArray) -> xr.DataArray:
+    """Geometric mean of the test seeds."""
+    return np.exp(xr.apply_ufunc(np.log, values).mean("seed", skipna=False))
+
+
 def finals(results: xr.Dataset) -> xr.DataArray:
     """Excess loss at the end, the geometric mean of the test seeds."""
-    return np.exp(np.log(excess(results).isel(record=-1)).mean("seed", skipna=False))
+    return geometric_mean(excess(results).isel(record=-1))
 
 
 def ranks(results: xr.Dataset) -> xr.DataArray:
@@ -120,7 +125,7 @@ def _losses(results: xr.Dataset) -> Figure:
                 if curve.isnull().all():
                     continue
                 passes = results.passes.sel({"problem": problem, "method": key}).mean("seed")
-                middle = np.exp(np.log(curve).mean("seed", skipna=False))
+                middle = geometric_mean(curve)
                 middle = middle.where(np.isfinite(middle))
                 line = {"color": color, "linestyle": dashes, "linewidth": 1.2}
                 axes.plot(passes, middle, label=METHODS[str(key)].label, **line)

@@ -13,7 +13,6 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 import numpy as np
-import pandas as pd
 import xarray as xr
 
 from experiments.studies.beyond_networks import shown
@@ -25,6 +24,7 @@ from experiments.studies.beyond_networks.problems import (
     separable,
 )
 from experiments.studies.beyond_networks.running import Tuned, runner, tune
+from experiments.studies.joining import along
 from experiments.studies.study import AbstractStudy
 
 REGIMES = ("minibatch", "full batch")
@@ -64,17 +64,15 @@ class BeyondNetworks(AbstractStudy):
         }
 
     def joined(self, parts: Mapping[str, xr.Dataset]) -> xr.Dataset:
-        # Names in an index keep their lengths; joined as arrays they are cut to that of the first.
-        rows = [
-            xr.concat(
-                [parts[part_name(problem, regime)] for regime in REGIMES],
-                pd.Index(REGIMES, name="regime"),
-                join="exact",
-            )
-            for problem in self._problems()
-        ]
-        problems = pd.Index(list(self._problems()), name="problem")
-        return xr.concat(rows, problems, join="exact", combine_attrs="drop")
+        return along(
+            "problem",
+            {
+                problem: along(
+                    "regime", {regime: parts[part_name(problem, regime)] for regime in REGIMES}
+                )
+                for problem in self._problems()
+            },
+        )
 
     def _problems(self) -> dict[str, Callable[[], Problem]]:
         kernel = functools.partial(kernel_regression, self.kernel_samples, self.digit)
@@ -94,7 +92,7 @@ class BeyondNetworks(AbstractStudy):
         minibatch = regime == "minibatch"
         batch_size = self.batch_size if minibatch else len(problem.samples.inputs)
         passes = self.minibatch_passes if minibatch else self.full_batch_passes
-        found = []
+        found: list[xr.Dataset] = []
         for key, method in METHODS.items():
             if minibatch and method.needs_all_samples:
                 found.append(xr.Dataset(coords={"method": [key]}))

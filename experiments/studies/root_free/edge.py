@@ -12,11 +12,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
-from jaxtyping import Array, Float, PyTree
+from jaxtyping import Array, Bool, Float, PyTree
 
 import rodflow
 from experiments.problems import Problem
-from experiments.studies.root_free.methods import METHODS, Hyperparameters
+from experiments.studies.root_free.methods import METHODS, Hyperparameters, Numbers
 from rodflow.random import normal_like
 from rodflow.transforms.kronecker_factors import precondition
 
@@ -33,7 +33,9 @@ WARMUP = 20
 def configuration(method: str, learning_rate: Float[Array, ""], memory: float) -> Hyperparameters:
     """Hyperparameters on the full batch: no weight decay, momentum for the Adams alone."""
     forgetting = FORGETTING.get(method, 1.0)
-    return Hyperparameters(learning_rate, jnp.zeros(()), jnp.asarray(forgetting), 1 - memory)
+    return Hyperparameters(
+        learning_rate, jnp.zeros(()), jnp.asarray(forgetting), jnp.asarray(1 - memory)
+    )
 
 
 def chain(
@@ -70,12 +72,12 @@ def on_quadratic(
 class Tracked(NamedTuple):
     """Runs at several learning rates: what happened along them, and at their ends."""
 
-    sharpness: Float[Array, "rates records"]
-    stable: Float[Array, "rates records"]
-    rod: Float[Array, "rates records"]
+    sharpness: Float[Numbers, "rates records"]
+    stable: Float[Numbers, "rates records"]
+    rod: Float[Numbers, "rates records"]
     """Distances of the two flows to the iterates."""
-    diverged: Array
-    per_coordinate: Float[Array, "rates coordinates"]
+    diverged: Bool[Numbers, " rates"]
+    per_coordinate: Float[Numbers, "rates coordinates"]
     """Effective sharpness of single coordinates at the end; NaN where they are no modes."""
 
 
@@ -93,7 +95,7 @@ def top_factored(
         v = optax.tree.scale(1 / optax.tree.norm(v), v)
         curved = jax.jvp(slope, (state.params,), (v,))[1]
         new = jax.tree.map(precondition, curved, factors)
-        return new, optax.tree.vdot(v, new)
+        return new, jnp.asarray(optax.tree.vdot(v, new))
 
     start = normal_like(jax.random.key(0), state.params)
     return jax.lax.scan(step, start, length=POWER_ITERATIONS)[1][-1] * learning_rate / 2
@@ -129,8 +131,8 @@ def on_network(
         single = jnp.full(COORDINATES, jnp.nan)
         if not factored:
             single = _single(problem, tracker.iteration, state.run.state)
-        distances = [tracking.flows[name].distance for name in ("stable", "rod")]
-        return Tracked(tracking.observed, *distances, tracking.diverged_at[-1] >= 0, single)
+        stable, rod = (tracking.flows[name].distance for name in ("stable", "rod"))
+        return Tracked(tracking.observed, stable, rod, tracking.diverged_at[-1] >= 0, single)
 
     return Tracked(*map(np.asarray, lane(jnp.asarray(rates, jnp.float32))))
 

@@ -9,26 +9,29 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 import jax
+import numpy as np
 import optax
 from jaxtyping import Array, Float
 
 import rodflow
 
+Numbers = Array | np.ndarray
+
 
 class Hyperparameters(NamedTuple):
     """One configuration, or arrays of several."""
 
-    learning_rate: Float[Array, "*lanes"]
-    weight_decay: Float[Array, "*lanes"]
+    learning_rate: Float[Numbers, "*lanes"]
+    weight_decay: Float[Numbers, "*lanes"]
     """As it stands beside the update, multiplied by the learning rate; for SGD a penalty."""
-    forgetting: Float[Array, "*lanes"]
+    forgetting: Float[Numbers, "*lanes"]
     """One minus the decay rate of the momentum."""
-    renewal: Float[Array, "*lanes"]
+    renewal: Float[Numbers, "*lanes"]
     """One minus the decay rate of the preconditioner; the factors' learning rate in if_shampoo."""
 
 
 Chain = Callable[
-    [Hyperparameters, optax.Schedule, jax.typing.ArrayLike], optax.GradientTransformation
+    [Hyperparameters, optax.ScalarOrSchedule, jax.typing.ArrayLike], optax.GradientTransformation
 ]
 
 

@@ -19,7 +19,6 @@ from typing import Any, ClassVar
 
 import jax.numpy as jnp
 import numpy as np
-import pandas as pd
 import xarray as xr
 from hydra.utils import instantiate
 
@@ -27,6 +26,7 @@ from experiments.problems import Problem, problem, raveled
 from experiments.problems.data.dataset import Dataset
 from experiments.problems.losses import squared_error
 from experiments.problems.models.model import Model
+from experiments.studies.joining import along
 from experiments.studies.root_free import drawn, edge, shown, steps, training, tuning
 from experiments.studies.root_free.methods import METHODS, Hyperparameters
 from experiments.studies.study import AbstractStudy
@@ -59,6 +59,7 @@ class RootFree(AbstractStudy):
     scaling_batch_sizes: list[int]
     scaling_epochs: int
     scaling_memory: int
+    scaling_rates: Mapping[str, Sequence[float]]
     scaling_rungs: int
     scaling_seeds: list[int]
     curvatures: int
@@ -85,17 +86,13 @@ class RootFree(AbstractStudy):
         return named
 
     def joined(self, parts: Mapping[str, xr.Dataset]) -> xr.Dataset:
-        def along(dimension: str, found: Mapping[str, xr.Dataset]) -> xr.Dataset:
-            index = pd.Index(list(found), name=dimension)
-            return xr.concat(list(found.values()), index, join="exact", combine_attrs="drop")
-
         tuned = {
             model: along("method", {key: parts[f"{model}-{key}"] for key in METHODS})
             for model in self.models
         }
         scaling = along("scaled", {key: parts[f"scaling-{key}"] for key in SCALED})
         edges = along("method", {key: parts[f"edge-{key}"] for key in METHODS})
-        rest = [parts["quadratic"], parts["steps"].sel(method=list(METHODS))]
+        rest = [parts["quadratic"], parts["steps"]]
         whole = [along("model", tuned), scaling, edges, *rest]
         return xr.merge(whole, join="exact", combine_attrs="drop")
 
@@ -147,7 +144,7 @@ class RootFree(AbstractStudy):
         dataset = self._dataset()
         data = training.split(dataset, self.train_samples, self.validation_samples)
         model = self._model(next(iter(self.models.values())), dataset)
-        least, most = self.learning_rates[method]
+        least, most = self.scaling_rates[method]
         rates = np.geomspace(least, most, self.scaling_rungs)
         losses = []
         for size in self.scaling_batch_sizes:

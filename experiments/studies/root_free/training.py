@@ -14,7 +14,7 @@ from jaxtyping import Array, Float, Int, Key, PyTree
 from experiments.problems.data.dataset import Dataset
 from experiments.problems.losses import cross_entropy
 from experiments.problems.models.model import Model
-from experiments.studies.root_free.methods import Chain, Hyperparameters
+from experiments.studies.root_free.methods import Chain, Hyperparameters, Numbers
 
 LANES = 8
 """Runs of one program: few enough that what a step touches stays in the cache of a core."""
@@ -43,11 +43,11 @@ def split(dataset: Dataset, train: int, validation: int) -> Split:
 class Outcome(NamedTuple):
     """Losses and accuracies at the end of runs."""
 
-    train_loss: Float[np.ndarray, " runs"]
-    validation_loss: Float[np.ndarray, " runs"]
-    validation_accuracy: Float[np.ndarray, " runs"]
-    test_loss: Float[np.ndarray, " runs"]
-    test_accuracy: Float[np.ndarray, " runs"]
+    train_loss: Float[Numbers, " runs"]
+    validation_loss: Float[Numbers, " runs"]
+    validation_accuracy: Float[Numbers, " runs"]
+    test_loss: Float[Numbers, " runs"]
+    test_accuracy: Float[Numbers, " runs"]
 
 
 Trainer = Callable[[Hyperparameters, Int[np.ndarray, " runs"]], Outcome]
@@ -109,7 +109,8 @@ def trainer(
         drawn = batches(order, len(inputs), batch_size, steps)
         (params, _), _ = jax.lax.scan(step, (params, tx.init(params)), drawn)
         seen = [_evaluated(model, params, part, dtype) for part in data]
-        return Outcome(seen[0][0], *seen[1], *seen[2])
+        (loss, _), (validation, share), (test, right) = seen
+        return Outcome(loss, validation, share, test, right)
 
     def train(h: Hyperparameters, seeds: Int[np.ndarray, " runs"]) -> Outcome:
         runs = len(seeds)

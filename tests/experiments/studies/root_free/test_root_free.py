@@ -64,7 +64,7 @@ def test_a_lane_is_the_run_that_optax_does(data, network):
 
 def test_a_run_that_diverges_is_the_worst_there_is(data, network):
     train = training.trainer(data, network, METHODS["sgd"], 4, 5)
-    outcome = train(parameters([1e30, 0.1], [0, 0], [1, 1], [1, 1]), np.array([0, 0]))
+    outcome = train(parameters([np.inf, 0.1], [0, 0], [1, 1], [1, 1]), np.array([0, 0]))
     assert outcome.train_loss[0] == np.inf and outcome.test_accuracy[0] == 0
     assert np.isfinite(outcome.train_loss[1])
 
