@@ -26,7 +26,7 @@ class Interval(NamedTuple):
     low: float
     high: float
 
-    def text(self, factor: float = 1.0, digits: int = 1) -> str:
+    def text(self, factor: int | float = 1, digits: int = 1) -> str:
         """As `mean [low, high]`."""
         mean, low, high = (f"{factor * x:.{digits}f}" for x in self)
         return f"{mean} [{low}, {high}]"

@@ -70,7 +70,6 @@ class RootFree(AbstractStudy):
     edge_rungs: int
     edge_steps: int
     timed_steps: int
-    _recursive_: bool = False
 
     def parts(self) -> Mapping[str, Callable[[], xr.Dataset]]:
         named: dict[str, Callable[[], xr.Dataset]] = {}
