@@ -215,9 +215,7 @@ class RootFree(AbstractStudy):
         with np.errstate(divide="ignore"):
             counts = [np.histogram(np.log10(x), steps.BINS)[0] for x in sizes]
         near = [np.mean(np.abs(x / np.median(x) - 1) < 0.01) for x in sizes]
-        times = [
-            steps.seconds(full, method, self.edge_samples, self.timed_steps) for method in METHODS
-        ]
+        times = steps.seconds(full, self.edge_samples, self.timed_steps)
         return xr.Dataset(
             {
                 "first_update": (("method", "bin"), counts),
