@@ -203,7 +203,7 @@ def findings(results: xr.Dataset) -> list[str]:
     sentences.append(
         f"{open_ends} of the tuned learning rates stand at an end of what was searched."
         if open_ends
-        else "Every tuned learning rate has worse ones on both sides."
+        else "No tuned learning rate stands at an end of what was searched."
     )
     sentences.append(
         "Small problems, one data set each, float32: the order of the methods here is no statement "
