@@ -1,10 +1,17 @@
 """The keys of `configs/experiment/`: the fields of the studies in `experiments.studies`."""
 
 from dataclasses import dataclass
+from typing import Any
 
 from omegaconf import MISSING
 
-from experiments.schemas.ranges import check, check_above_zero, check_at_least
+from experiments.schemas.ranges import (
+    check,
+    check_above_zero,
+    check_apart,
+    check_at_least,
+    check_seeds,
+)
 
 
 @dataclass
@@ -78,7 +85,113 @@ class WarmupConfig:
         check("experiment.seed", self.seed, 0 <= self.seed < 2**32, "from 0 to 2^32 - 1")
 
 
+@dataclass
+class BeyondNetworksConfig:
+    """Fields of `experiments.studies.beyond_networks.study.BeyondNetworks`."""
+
+    _target_: str = MISSING
+    kernel_samples: int = MISSING
+    digit: int = MISSING
+    bandwidth: float = MISSING
+    samples: int = MISSING
+    features: int = MISSING
+    margins: list[float] = MISSING
+    ranks: list[int] = MISSING
+    data_seed: int = MISSING
+    batch_size: int = MISSING
+    minibatch_passes: int = MISSING
+    full_batch_passes: int = MISSING
+    records: int = MISSING
+    tuning_seeds: list[int] = MISSING
+    test_seeds: list[int] = MISSING
+
+    def __post_init__(self):
+        least = {"samples": 2, "features": 2, "batch_size": 1, "records": 1}
+        least |= {"minibatch_passes": 1, "full_batch_passes": 2}
+        for key, value in least.items():
+            check_at_least(f"experiment.{key}", getattr(self, key), value)
+        inside = 1 <= self.kernel_samples < 1797
+        check("experiment.kernel_samples", self.kernel_samples, inside, "from 1 to 1796")
+        check("experiment.digit", self.digit, 0 <= self.digit <= 9, "from 0 to 9")
+        check_above_zero("experiment.bandwidth", self.bandwidth)
+        for margin in self.margins:
+            check_above_zero("experiment.margins", margin)
+        for rank in self.ranks:
+            check("experiment.ranks", rank, 1 <= rank <= 10, "from 1 to 10")
+        fewest = min(self.samples, self.kernel_samples)
+        size = self.batch_size
+        check("experiment.batch_size", size, size < fewest, f"below the {fewest} samples")
+        check_seeds("experiment.data_seed", [self.data_seed])
+        check_apart("experiment", self.tuning_seeds, self.test_seeds)
+
+
+@dataclass
+class RootFreeConfig:
+    """Fields of `experiments.studies.root_free.study.RootFree`."""
+
+    _target_: str = MISSING
+    _recursive_: bool = False  # data and models are built by the study
+    data: Any = MISSING
+    models: dict[str, Any] = MISSING
+    mlp: Any = MISSING
+    train_samples: int = MISSING
+    validation_samples: int = MISSING
+    batch_size: int = MISSING
+    steps: int = MISSING
+    learning_rates: dict[str, list[float]] = MISSING
+    weight_decay: list[float] = MISSING
+    forgetting: list[float] = MISSING
+    renewal: list[float] = MISSING
+    configurations: int = MISSING
+    search_seed: int = MISSING
+    tuning_seeds: list[int] = MISSING
+    test_seeds: list[int] = MISSING
+    half_precision: list[str] = MISSING
+    scaling_batch_sizes: list[int] = MISSING
+    scaling_epochs: int = MISSING
+    scaling_memory: int = MISSING
+    scaling_rates: dict[str, list[float]] = MISSING
+    scaling_rungs: int = MISSING
+    scaling_seeds: list[int] = MISSING
+    curvatures: int = MISSING
+    quadratic_rate: float = MISSING
+    quadratic_steps: int = MISSING
+    edge_samples: int = MISSING
+    edge_rates: dict[str, float] = MISSING
+    edge_rungs: int = MISSING
+    edge_steps: int = MISSING
+    timed_steps: int = MISSING
+
+    def __post_init__(self):
+        least = {"train_samples": 1, "validation_samples": 1, "batch_size": 1, "steps": 1}
+        least |= {"configurations": 1, "scaling_epochs": 1, "scaling_memory": 1, "edge_rungs": 1}
+        least |= {"scaling_rungs": 3, "curvatures": 2, "quadratic_steps": 1, "edge_samples": 1}
+        least |= {"edge_steps": 20, "timed_steps": 1}
+        for key, value in least.items():
+            check_at_least(f"experiment.{key}", getattr(self, key), value)
+        ranges = {f"learning_rates.{name}": pair for name, pair in self.learning_rates.items()}
+        ranges |= {f"scaling_rates.{name}": pair for name, pair in self.scaling_rates.items()}
+        ranges |= {key: getattr(self, key) for key in ("weight_decay", "forgetting", "renewal")}
+        for key, pair in ranges.items():
+            if not (len(pair) == 2 and 0 < pair[0] < pair[1]):
+                raise ValueError(f"experiment.{key}={pair}: it must be [LEAST, MOST], above 0")
+        for size in (self.batch_size, *self.scaling_batch_sizes):
+            inside = 1 <= size <= self.train_samples
+            check("experiment.batch_size", size, inside, f"from 1 to {self.train_samples}")
+        for name in self.half_precision:
+            if name not in self.models:
+                raise ValueError(f"experiment.half_precision: {name} is not in experiment.models")
+        for name, rate in self.edge_rates.items():
+            check_above_zero(f"experiment.edge_rates.{name}", rate)
+        check_above_zero("experiment.quadratic_rate", self.quadratic_rate)
+        check_seeds("experiment.search_seed", [self.search_seed])
+        check_seeds("experiment.scaling_seeds", self.scaling_seeds)
+        check_apart("experiment", self.tuning_seeds, self.test_seeds)
+
+
 SCHEMAS = {
+    "root_free_schema": RootFreeConfig,
+    "beyond_networks_schema": BeyondNetworksConfig,
     "rectification_schema": RectificationConfig,
     "warmup_schema": WarmupConfig,
 }

@@ -1,0 +1,126 @@
+"""Is Adam the best method off deep networks? Final losses within one budget for all methods.
+
+Learning rates are tuned on some seeds and reported on others: of the initial weights and of the
+order of the minibatches. Adam runs tuned and at its default learning rate.
+
+Orabona ("Neural networks (maybe) evolved to make Adam the best optimizer", 2020) makes the claim;
+the problems and the line search are those of Vaswani et al. 2019 (arXiv 1905.09997).
+"""
+
+import functools
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import ClassVar
+
+import numpy as np
+import xarray as xr
+
+from experiments.studies.beyond_networks import shown
+from experiments.studies.beyond_networks.methods import METHODS
+from experiments.studies.beyond_networks.problems import (
+    Problem,
+    factorization,
+    kernel_regression,
+    separable,
+)
+from experiments.studies.beyond_networks.running import Tuned, runner, tune
+from experiments.studies.joining import along
+from experiments.studies.study import AbstractStudy
+
+REGIMES = ("minibatch", "full batch")
+AROUND = {"adam": 0.01}  # where the search of the learning rate begins, if not at 1
+
+
+def part_name(problem: str, regime: str) -> str:
+    """Name the part of a problem in a regime."""
+    return f"{problem}-{regime}".replace(" ", "_")
+
+
+@dataclass(frozen=True)
+class BeyondNetworks(AbstractStudy):
+    """All methods on all problems, on minibatches and on all samples at once."""
+
+    title: ClassVar[str] = "Is Adam the best method off deep networks?"
+    kernel_samples: int
+    digit: int
+    bandwidth: float
+    samples: int
+    features: int
+    margins: list[float]
+    ranks: list[int]
+    data_seed: int
+    batch_size: int
+    minibatch_passes: int
+    full_batch_passes: int
+    records: int
+    tuning_seeds: list[int]
+    test_seeds: list[int]
+
+    def parts(self) -> Mapping[str, Callable[[], xr.Dataset]]:
+        return {
+            part_name(name, regime): functools.partial(self._part, name, regime)
+            for name in self._problems()
+            for regime in REGIMES
+        }
+
+    def joined(self, parts: Mapping[str, xr.Dataset]) -> xr.Dataset:
+        return along(
+            "problem",
+            {
+                problem: along(
+                    "regime", {regime: parts[part_name(problem, regime)] for regime in REGIMES}
+                )
+                for problem in self._problems()
+            },
+        )
+
+    def _problems(self) -> dict[str, Callable[[], Problem]]:
+        kernel = functools.partial(kernel_regression, self.kernel_samples, self.digit)
+        seed = self.data_seed
+        problems = {"RBF kernel": functools.partial(kernel, self.bandwidth)}
+        for margin in self.margins:
+            data = (self.samples, self.features, margin, seed)
+            problems[f"margin {margin:g}"] = functools.partial(separable, *data)
+        problems["linear"] = functools.partial(factorization, self.samples, None, seed)
+        for rank in self.ranks:
+            name = f"rank {rank}"
+            problems[name] = functools.partial(factorization, self.samples, rank, seed)
+        return problems
+
+    def _part(self, name: str, regime: str) -> xr.Dataset:
+        problem = self._problems()[name]()
+        minibatch = regime == "minibatch"
+        batch_size = self.batch_size if minibatch else len(problem.samples.inputs)
+        passes = self.minibatch_passes if minibatch else self.full_batch_passes
+        found: list[xr.Dataset] = []
+        for key, method in METHODS.items():
+            if minibatch and method.needs_all_samples:
+                found.append(xr.Dataset(coords={"method": [key]}))
+                continue
+            run = runner(problem, method, batch_size, passes, self.records)
+            tuned = Tuned(method.learning_rate or np.nan, True, np.array([]), np.array([]))
+            if method.learning_rate is None:
+                tuned = tune(run, self.tuning_seeds, AROUND.get(key, 1.0))
+            runs = run([tuned.learning_rate] * len(self.test_seeds), self.test_seeds)
+            curve = ("method", "seed", "record")
+            found.append(
+                xr.Dataset(
+                    {
+                        "passes": (curve, runs.passes[None]),
+                        "loss": (curve, runs.loss[None]),
+                        "gradients": (curve[:2], runs.gradients[None]),
+                        "losses": (curve[:2], runs.losses[None]),
+                        "accuracy": (curve[:2], runs.accuracy[None]),
+                        "learning_rate": (curve[:1], [tuned.learning_rate]),
+                        "interior": (curve[:1], [float(tuned.interior)]),
+                        "searched": (curve[:1], [len(tuned.rates)]),
+                    },
+                    {"method": [key], "seed": self.test_seeds},
+                )
+            )
+        part = xr.concat(found, "method", join="outer", coords="minimal")
+        return part.assign(infimum=problem.infimum)
+
+    tables = staticmethod(shown.tables)
+    figures = staticmethod(shown.figures)
+    findings = staticmethod(shown.findings)

@@ -1,0 +1,163 @@
+"""Root-free methods at the edge of stability: on a quadratic, and on a network on the full batch.
+
+Per coordinate the effective sharpness is r_i H_ii / 2, with r the response of the update to an
+alternating gradient (rodflow.nyquist_response). On f = sum_i lam_i x_i^2 / 2, H is diagonal, and
+a method that ends in a cycle of period two has it at 1 in every coordinate.
+"""
+
+import functools
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+from jaxtyping import Array, Bool, Float, PyTree
+
+import rodflow
+from experiments.problems import Problem
+from experiments.studies.root_free.methods import METHODS, Hyperparameters, Numbers
+from rodflow.random import normal_like
+from rodflow.transforms.kronecker_factors import precondition
+
+MEMORY = 0.99  # of the preconditioner, and .9 of Adam's momentum; the others have none
+SHORT_MEMORY = 0.9
+"""On the quadratic, where with a longer one x underflows before the preconditioner has followed."""
+FORGETTING = {"adamw": 0.1, "rf_adamw": 0.1}
+POWER_ITERATIONS = 60
+COORDINATES = 256  # of the network's Hessian whose diagonal is computed
+EVERY = 10  # steps between records
+WARMUP = 20
+
+
+def configuration(method: str, learning_rate: Float[Array, ""], memory: float) -> Hyperparameters:
+    """Hyperparameters on the full batch: no weight decay, momentum for the Adams alone."""
+    forgetting = FORGETTING.get(method, 1.0)
+    return Hyperparameters(
+        learning_rate, jnp.zeros(()), jnp.asarray(forgetting), jnp.asarray(1 - memory)
+    )
+
+
+def chain(
+    method: str, learning_rate: Float[Array, ""], batch_size: int, memory: float = MEMORY
+) -> optax.GradientTransformation:
+    """The method with a constant learning rate."""
+    h = configuration(method, learning_rate, memory)
+    return METHODS[method](h, learning_rate, batch_size)
+
+
+class Quadratic(NamedTuple):
+    """Late on the quadratic, in every coordinate."""
+
+    sharpness: Float[Array, " coordinates"]
+    """Effective; 1 is the edge."""
+    loss: Float[Array, " coordinates"]
+
+
+@functools.partial(jax.jit, static_argnames=("method", "steps"))
+def on_quadratic(
+    method: str, learning_rate: Array, curvatures: Float[Array, " coordinates"], steps: int
+) -> Quadratic:
+    """Run a method from x = 1, with a batch of one sample."""
+    tx = chain(method, learning_rate, 1, SHORT_MEMORY)
+    iteration = rodflow.Iteration(lambda x: jnp.sum(curvatures * x**2) / 2, tx)
+    state = iteration.init(jnp.ones_like(curvatures))
+    state = jax.lax.fori_loop(0, steps, lambda _, z: iteration.step(z), state)
+    sharpness = rodflow.nyquist_response(iteration, state) * curvatures / 2
+    # Both ends of the cycle.
+    squares = (state.params**2 + iteration.step(state).params ** 2) / 2
+    return Quadratic(sharpness, curvatures * squares / 2)
+
+
+class Tracked(NamedTuple):
+    """Runs at several learning rates: what happened along them, and at their ends."""
+
+    sharpness: Float[Numbers, "rates records"]
+    stable: Float[Numbers, "rates records"]
+    rod: Float[Numbers, "rates records"]
+    """Distances of the two flows to the iterates."""
+    diverged: Bool[Numbers, " rates"]
+    per_coordinate: Float[Numbers, "rates coordinates"]
+    """Effective sharpness of single coordinates at the end; NaN where they are no modes."""
+
+
+def top_factored(
+    problem: Problem, state: rodflow.PhaseState, learning_rate: Float[Array, ""]
+) -> Float[Array, ""]:
+    """Effective sharpness of if_shampoo without momentum: the top of lr P^-1 H / 2.
+
+    By power iteration; P^-1 = C C' (x) K K' is no diagonal, so that the probe does not apply.
+    """
+    factors = optax.tree.get(state.opt_state, "factors")
+    slope = jax.grad(problem.loss)
+
+    def step(v: PyTree, _: None) -> tuple[PyTree, Float[Array, ""]]:
+        v = optax.tree.scale(1 / optax.tree.norm(v), v)
+        curved = jax.jvp(slope, (state.params,), (v,))[1]
+        new = jax.tree.map(precondition, curved, factors)
+        return new, jnp.asarray(optax.tree.vdot(v, new))
+
+    start = normal_like(jax.random.key(0), state.params)
+    return jax.lax.scan(step, start, length=POWER_ITERATIONS)[1][-1] * learning_rate / 2
+
+
+def on_network(
+    problem: Problem, method: str, rates: Float[np.ndarray, " rates"], samples: int, steps: int
+) -> Tracked:
+    """Follow a method on the full batch at several learning rates by the stable and the rod flow.
+
+    Args:
+        problem: for methods that act on each element alone with its parameters in one vector.
+        method: name in `METHODS`.
+        rates: learning rates, lanes of one program.
+        samples: over which the gradient is a mean.
+        steps: of the optimizer.
+    """
+    factored = method == "if_shampoo"
+
+    @jax.jit
+    @jax.vmap
+    def lane(learning_rate: Float[Array, ""]) -> Tracked:
+        tx = chain(method, learning_rate, samples)
+
+        def observe(state: rodflow.PhaseState) -> Float[Array, ""]:
+            if factored:
+                return top_factored(problem, state, learning_rate)
+            return rodflow.effective_sharpness(problem.loss, tx, state)[0]
+
+        tracker = rodflow.Tracker(problem.loss, tx, every=EVERY, observe=observe)
+        state = tracker.init(problem.init(jax.random.key(0)), WARMUP)
+        state, tracking = tracker.run(state, steps // EVERY)
+        single = jnp.full(COORDINATES, jnp.nan)
+        if not factored:
+            single = _single(problem, tracker.iteration, state.run.state)
+        stable, rod = (tracking.flows[name].distance for name in ("stable", "rod"))
+        return Tracked(tracking.observed, stable, rod, tracking.diverged_at[-1] >= 0, single)
+
+    return Tracked(*map(np.asarray, lane(jnp.asarray(rates, jnp.float32))))
+
+
+def _single(problem, iteration, state) -> Float[Array, " coordinates"]:
+    params = state.params
+    response = rodflow.nyquist_response(iteration, state)
+    picks = jax.random.choice(jax.random.key(1), len(params), (COORDINATES,), replace=False)
+
+    def curvature(i: Array) -> Array:
+        along = jnp.zeros_like(params).at[i].set(1)
+        return jax.jvp(jax.grad(problem.loss), (params,), (along,))[1][i]
+
+    return response[picks] * jax.lax.map(curvature, picks, batch_size=16) / 2
+
+
+def first_at_edge(tracked: Tracked) -> int:
+    """The smallest rate that reaches the edge in the first half of its run and does not diverge.
+
+    If there is none, the sharpest of those that do not diverge; no flow has a say in it.
+    """
+    half = tracked.sharpness.shape[1] // 2
+    early = np.nan_to_num(tracked.sharpness[:, :half], nan=-np.inf).max(axis=1)
+    whole = np.nan_to_num(tracked.sharpness, nan=-np.inf).max(axis=1)
+    reaches = (early >= 1) & ~tracked.diverged
+    if reaches.any():
+        return int(np.argmax(reaches))
+    return int(np.argmax(np.where(tracked.diverged, -np.inf, whole)))

@@ -1,0 +1,230 @@
+"""What does the root in adaptive methods do? Methods with and without it, under equal budgets.
+
+- Each model is trained by each method at random configurations, as many for each; the one with the
+  best validation accuracy is trained again from other seeds, in float32 and bfloat16, and tested.
+- The best learning rate against the batch size B, at a fixed number of samples seen. Where the
+  gradient is mostly noise of variance sigma^2 / B, the root-free B s is about sigma^2 whatever B
+  is, and the update g / sigma^2 is that of SGD: drift and diffusion after a number of samples
+  depend on lr / B. With the root the update is g sqrt(B) / sigma, and they depend on lr / sqrt(B).
+  So lr should grow like B and like sqrt(B), as long as no curvature limits it.
+- The first step; the edge of stability, per coordinate; how well the rod flow follows; step times.
+
+Lin et al. 2024 (arXiv 2402.03496); Malladi et al. 2022 (arXiv 2205.10287) for the square root.
+"""
+
+import functools
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import jax.numpy as jnp
+import numpy as np
+import xarray as xr
+from hydra.utils import instantiate
+
+from experiments.problems import Problem, problem, raveled
+from experiments.problems.data.dataset import Dataset
+from experiments.problems.losses import squared_error
+from experiments.problems.models.model import Model
+from experiments.studies.joining import along
+from experiments.studies.root_free import drawn, edge, shown, steps, training, tuning
+from experiments.studies.root_free.methods import METHODS, Hyperparameters
+from experiments.studies.study import AbstractStudy
+
+SCALED = ("rmsprop", "rf_rmsprop")
+ELEMENTWISE = tuple(name for name in METHODS if name != "if_shampoo")
+
+
+@dataclass(frozen=True)
+class RootFree(AbstractStudy):
+    """All methods on all models; see the module."""
+
+    title: ClassVar[str] = "Can the square root in adaptive methods be removed?"
+    data: Any
+    models: Mapping[str, Any]
+    mlp: Any
+    train_samples: int
+    validation_samples: int
+    batch_size: int
+    steps: int
+    learning_rates: Mapping[str, Sequence[float]]
+    weight_decay: list[float]
+    forgetting: list[float]
+    renewal: list[float]
+    configurations: int
+    search_seed: int
+    tuning_seeds: list[int]
+    test_seeds: list[int]
+    half_precision: list[str]
+    scaling_batch_sizes: list[int]
+    scaling_epochs: int
+    scaling_memory: int
+    scaling_rates: Mapping[str, Sequence[float]]
+    scaling_rungs: int
+    scaling_seeds: list[int]
+    curvatures: int
+    quadratic_rate: float
+    quadratic_steps: int
+    edge_samples: int
+    edge_rates: Mapping[str, float]
+    edge_rungs: int
+    edge_steps: int
+    timed_steps: int
+
+    def parts(self) -> Mapping[str, Callable[[], xr.Dataset]]:
+        named: dict[str, Callable[[], xr.Dataset]] = {}
+        for model in self.models:
+            for method in METHODS:
+                named[f"{model}-{method}"] = functools.partial(self._tuned, model, method)
+        for method in SCALED:
+            named[f"scaling-{method}"] = functools.partial(self._scaling, method)
+        for method in METHODS:
+            named[f"edge-{method}"] = functools.partial(self._edge, method)
+        named["quadratic"] = self._quadratic
+        named["steps"] = self._steps
+        return named
+
+    def joined(self, parts: Mapping[str, xr.Dataset]) -> xr.Dataset:
+        tuned = {
+            model: along("method", {key: parts[f"{model}-{key}"] for key in METHODS})
+            for model in self.models
+        }
+        scaling = along("scaled", {key: parts[f"scaling-{key}"] for key in SCALED})
+        edges = along("method", {key: parts[f"edge-{key}"] for key in METHODS})
+        rest = [parts["quadratic"], parts["steps"]]
+        whole = [along("model", tuned), scaling, edges, *rest]
+        return xr.merge(whole, join="exact", combine_attrs="drop")
+
+    def _dataset(self) -> Dataset:
+        return instantiate(self.data)
+
+    def _model(self, config: Any, dataset: Dataset) -> Model:
+        shapes = (dataset.inputs.shape[1:], dataset.targets.shape[1:])
+        return instantiate(config, input_shape=shapes[0], output_shape=shapes[1])
+
+    def _ranges(self, method: str) -> dict[str, Sequence[float]]:
+        shared = {key: getattr(self, key) for key in ("weight_decay", "forgetting", "renewal")}
+        return {"learning_rate": self.learning_rates[method], **shared}
+
+    def _tuned(self, model: str, method: str) -> xr.Dataset:
+        dataset = self._dataset()
+        data = training.split(dataset, self.train_samples, self.validation_samples)
+        compiled = functools.partial(
+            training.trainer,
+            data,
+            self._model(self.models[model], dataset),
+            METHODS[method],
+            self.batch_size,
+            self.steps,
+        )
+        train = compiled()
+        random = tuning.drawn(self._ranges(method), self.configurations, self.search_seed)
+        found = tuning.search(train, random, self.tuning_seeds)
+        best = tuning.chosen(random, found.best, len(self.test_seeds))
+        seeds = np.asarray(self.test_seeds)
+        outcomes = {"": train(best, seeds)}
+        if model in self.half_precision:
+            outcomes["half_"] = compiled(jnp.bfloat16)(best, seeds)
+        else:
+            nothing = np.full(len(seeds), np.nan)
+            outcomes["half_"] = training.Outcome(*[nothing] * len(training.Outcome._fields))
+        result = xr.Dataset(coords={"seed": self.test_seeds})
+        for prefix, outcome in outcomes.items():
+            for name, values in outcome._asdict().items():
+                result[prefix + name] = ("seed", values)
+        for name, values in random._asdict().items():
+            result[f"drawn_{name}"] = ("configuration", values)
+        accuracy = found.outcome.validation_accuracy.mean(axis=1)
+        result["drawn_accuracy"] = ("configuration", accuracy)
+        result["best"] = ((), found.best)
+        return result
+
+    def _scaling(self, method: str) -> xr.Dataset:
+        dataset = self._dataset()
+        data = training.split(dataset, self.train_samples, self.validation_samples)
+        model = self._model(next(iter(self.models.values())), dataset)
+        least, most = self.scaling_rates[method]
+        rates = np.geomspace(least, most, self.scaling_rungs)
+        losses = []
+        for size in self.scaling_batch_sizes:
+            updates = self.scaling_epochs * (self.train_samples // size)
+            train = training.trainer(data, model, METHODS[method], size, updates)
+            runs = len(self.scaling_seeds)
+            lanes = np.repeat(rates, runs)
+            ones = np.ones_like(lanes)
+            # The memory reaches over the same number of samples for all batch sizes.
+            h = Hyperparameters(lanes, 0 * ones, ones, min(1, size / self.scaling_memory) * ones)
+            outcome = train(h, np.tile(self.scaling_seeds, len(rates)))
+            losses.append(outcome.train_loss.reshape(len(rates), runs))
+        return xr.Dataset(
+            {
+                "scaling_loss": (("batch_size", "rung", "scaling_seed"), np.array(losses)),
+                "scaling_rate": ("rung", rates),
+            },
+            {"batch_size": self.scaling_batch_sizes, "scaling_seed": self.scaling_seeds},
+        )
+
+    def _full_batch(self) -> Problem:
+        whole = self._dataset()
+        first = Dataset(whole.inputs[: self.edge_samples], whole.targets[: self.edge_samples])
+        return problem(first, self._model(self.mlp, first), squared_error)
+
+    def _edge(self, method: str) -> xr.Dataset:
+        full = self._full_batch()
+        full = raveled(full) if method in ELEMENTWISE else full
+        rates = self.edge_rates[method] * 4.0 ** np.arange(self.edge_rungs)
+        tracked = edge.on_network(full, method, rates, self.edge_samples, self.edge_steps)
+        at = edge.first_at_edge(tracked)
+        time = edge.EVERY * (1 + np.arange(tracked.sharpness.shape[1]))
+        return xr.Dataset(
+            {
+                "sharpness": ("time", tracked.sharpness[at]),
+                "stable_distance": ("time", tracked.stable[at]),
+                "rod_distance": ("time", tracked.rod[at]),
+                "single_sharpness": ("coordinate", tracked.per_coordinate[at]),
+                "edge_rate": rates[at],
+                "edge_diverged": float(tracked.diverged[at]),
+            },
+            {"time": time},
+        )
+
+    def _quadratic(self) -> xr.Dataset:
+        curvatures = np.geomspace(1e-2, 1e2, self.curvatures)
+        runs = [
+            edge.on_quadratic(
+                method,
+                jnp.float32(self.quadratic_rate),
+                jnp.asarray(curvatures, jnp.float32),
+                self.quadratic_steps,
+            )
+            for method in SCALED
+        ]
+        shape = ("scaled", "curvature")
+        return xr.Dataset(
+            {
+                "quadratic_sharpness": (shape, np.array([run.sharpness for run in runs])),
+                "quadratic_loss": (shape, np.array([run.loss for run in runs])),
+                "quadratic_rate": self.quadratic_rate,
+            },
+            {"scaled": list(SCALED), "curvature": curvatures},
+        )
+
+    def _steps(self) -> xr.Dataset:
+        full = self._full_batch()
+        sizes = [steps.first_update(full, method, self.edge_samples) for method in METHODS]
+        with np.errstate(divide="ignore"):
+            counts = [np.histogram(np.log10(x), steps.BINS)[0] for x in sizes]
+        near = [np.mean(np.abs(x / np.median(x) - 1) < 0.01) for x in sizes]
+        times = steps.seconds(full, self.edge_samples, self.timed_steps)
+        return xr.Dataset(
+            {
+                "first_update": (("method", "bin"), counts),
+                "alike": ("method", near),
+                "step_seconds": ("method", times),
+            },
+            {"method": list(METHODS), "bin": (steps.BINS[1:] + steps.BINS[:-1]) / 2},
+        )
+
+    tables = staticmethod(shown.tables)
+    figures = staticmethod(drawn.figures)
+    findings = staticmethod(shown.findings)
