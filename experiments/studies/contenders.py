@@ -1,0 +1,82 @@
+"""Optimizers that a study of architectures compares, each with one number to tune.
+
+All are without weight decay. For `polyak` the number is the largest step; for `cocob`, which has no
+learning rate, it is 1 / alpha, the share of a unit step that is bet at first. Muon orthogonalizes
+the hidden layers and leaves biases and the last layer to Adam at the same learning rate, as its
+authors do: there, its factor for the shape of a matrix would see that of the padded one.
+"""
+
+from collections.abc import Callable
+
+import jax
+import optax
+from jaxtyping import Array, Float, PyTree
+
+import rodflow
+from experiments.studies.genome import Genome, mask
+from experiments.studies.rotation import Rotation, orthogonal, rotated
+
+BASIS = 0  # seed of the basis of rotated Adam, the same in all runs
+
+Build = Callable[
+    [Float[Array, ""] | float, PyTree[Array], Genome, int], optax.GradientTransformation
+]
+
+
+def _muon(rate):
+    def dimensions(params):
+        matrix = optax.contrib.MuonDimensionNumbers()
+        hidden = [{"kernel": matrix, "bias": None} for _ in params["hidden"]]
+        return {"hidden": hidden, "head": {"kernel": None, "bias": None}}
+
+    return optax.contrib.muon(rate, muon_weight_dimension_numbers=dimensions)
+
+
+def rotations(params: PyTree[Array], genome: Genome) -> PyTree[Rotation]:
+    """Draw a rotation of each array of a network within its units."""
+    units = mask(genome, params["hidden"][0]["bias"].size)
+    hidden = [{"kernel": (None, units), "bias": (units,)} for _ in params["hidden"]]
+    hidden[1:] = [{"kernel": (units, units), "bias": (units,)} for _ in hidden[1:]]
+    inside = {"hidden": hidden, "head": {"kernel": (units, None), "bias": (None,)}}
+    leaves, structure = jax.tree.flatten(params)
+    sides = structure.flatten_up_to(inside)
+    key = jax.random.key(BASIS)
+    drawn = []
+    for index, (leaf, named) in enumerate(zip(leaves, sides, strict=True)):
+        keys = jax.random.split(jax.random.fold_in(key, index), leaf.ndim)
+        everywhere = [jax.numpy.ones(size, bool) for size in leaf.shape]
+        drawn.append(
+            Rotation(
+                tuple(
+                    orthogonal(keys[axis], everywhere[axis] if units is None else units)
+                    for axis, units in enumerate(named)
+                )
+            )
+        )
+    return jax.tree.unflatten(structure, drawn)
+
+
+CONTENDERS: dict[str, Build] = {
+    "sgd": lambda rate, *_: optax.sgd(rate),
+    "heavy_ball": lambda rate, *_: rodflow.heavy_ball(rate),
+    "adam": lambda rate, *_: optax.adam(rate),
+    "rmsprop": lambda rate, *_: rodflow.rmsprop(rate),
+    "lion": lambda rate, *_: optax.lion(rate, weight_decay=0.0),
+    "muon": lambda rate, *_: _muon(rate),
+    "radam": lambda rate, *_: optax.radam(rate, threshold=4.0),
+    "rf_adamw": lambda rate, params, genome, samples: rodflow.rf_adamw(
+        rate, batch_size=samples, weight_decay=0.0
+    ),
+    "polyak": lambda rate, *_: optax.polyak_sgd(max_learning_rate=rate),
+    "cocob": lambda rate, *_: optax.contrib.cocob(alpha=1 / rate),
+    "adam_rotated": lambda rate, params, genome, _: rotated(
+        optax.adam(rate), rotations(params, genome)
+    ),
+}
+"""Name -> (number to tune, parameters, genome, samples) -> Optax chain."""
+
+CONTROLS = {"adam_rotated": "adam"}
+"""Optimizers that are no contenders themselves -> the one that they are compared with."""
+
+EDGE = ("sgd", "heavy_ball", "adam", "rmsprop", "radam", "rf_adamw")
+"""Those that act on each element and have a linear response, hence an edge of stability."""
