@@ -8,7 +8,10 @@ from matplotlib.figure import Figure
 
 from experiments.figures import EDGE, MARKERS, STYLE
 
-COLORS = ("#0072B2", "#56B4E9", "#D55E00", "#E69F00", "#009E73", "#CC79A7", "#000000", "#8A6D00", "#882255", "#44AA99")  # fmt: skip
+COLORS = (
+    *("#0072B2", "#56B4E9", "#D55E00", "#E69F00", "#009E73", "#CC79A7"),
+    *("#000000", "#8A6D00", "#882255", "#44AA99"),
+)
 
 
 def figures(results: xr.Dataset) -> dict[str, Figure]:

@@ -170,8 +170,7 @@ def _of_adam(results: xr.Dataset) -> list[str]:
         if low > 0
         else "is not told from the others in what it gains from selection under itself"
     )
-    places = results.random.rank("trained_with")
-    place = int(places.max() - places.sel(trained_with="adam")) + 1
+    place = 1 + int((results.random > adam.random).sum())
     return [
         f"Adam {special}: on the architectures that it selects its rank among "
         f"{results.sizes['trained_with']} changes by {interval(adam, 'rank_shift')} against random "

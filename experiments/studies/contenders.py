@@ -9,12 +9,14 @@ authors do: there, its factor for the shape of a matrix would see that of the pa
 from collections.abc import Callable
 
 import jax
+import jax.numpy as jnp
+import numpy as np
 import optax
 from jaxtyping import Array, Float, PyTree
 
 import rodflow
-from experiments.studies.genome import Genome, mask
-from experiments.studies.rotation import Rotation, orthogonal, rotated
+from experiments.studies.genome import ALLELES, Genome
+from experiments.studies.rotation import Rotation, orthogonal, padded, rotated
 
 BASIS = 0  # seed of the basis of rotated Adam, the same in all runs
 
@@ -33,26 +35,32 @@ def _muon(rate):
 
 
 def rotations(params: PyTree[Array], genome: Genome) -> PyTree[Rotation]:
-    """Draw a rotation of each array of a network within its units."""
-    units = mask(genome, params["hidden"][0]["bias"].size)
-    hidden = [{"kernel": (None, units), "bias": (units,)} for _ in params["hidden"]]
-    hidden[1:] = [{"kernel": (units, units), "bias": (units,)} for _ in hidden[1:]]
-    inside = {"hidden": hidden, "head": {"kernel": (units, None), "bias": (None,)}}
+    """Choose a rotation of each array of a network that stays within its units."""
+    room = params["hidden"][0]["bias"].size
+    widths = [width for width in ALLELES["width"] if width <= room]
+    chosen = jnp.searchsorted(jnp.asarray(widths), genome.width)
     leaves, structure = jax.tree.flatten(params)
-    sides = structure.flatten_up_to(inside)
-    key = jax.random.key(BASIS)
-    drawn = []
-    for index, (leaf, named) in enumerate(zip(leaves, sides, strict=True)):
-        keys = jax.random.split(jax.random.fold_in(key, index), leaf.ndim)
-        everywhere = [jax.numpy.ones(size, bool) for size in leaf.shape]
-        drawn.append(
-            Rotation(
-                tuple(
-                    orthogonal(keys[axis], everywhere[axis] if units is None else units)
-                    for axis, units in enumerate(named)
-                )
-            )
-        )
+
+    def matrix(seed, size, of_units):
+        # On the host: the factorizations of LAPACK can wait for a processor forever inside of a
+        # program that is mapped over lanes.
+        if not of_units:
+            return jnp.asarray(orthogonal(size, seed), jnp.float32)
+        table = [padded(orthogonal(width, seed), room) for width in widths]
+        return jnp.asarray(np.stack(table), jnp.float32)[chosen]
+
+    def rotation(index, leaf, of_units):
+        sides = enumerate(zip(leaf.shape, of_units, strict=True))
+        return Rotation(tuple(matrix((BASIS, index, axis), *side) for axis, side in sides))
+
+    # Which axes are those of hidden units.
+    first, further = (
+        {"bias": (True,), "kernel": (False, True)},
+        {"bias": (True,), "kernel": (True,) * 2},
+    )
+    hidden = [first, *[further] * (len(params["hidden"]) - 1)]
+    units = {"hidden": hidden, "head": {"bias": (False,), "kernel": (True, False)}}
+    drawn = map(rotation, range(len(leaves)), leaves, structure.flatten_up_to(units))
     return jax.tree.unflatten(structure, drawn)
 
 

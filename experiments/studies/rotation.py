@@ -6,12 +6,14 @@ basis. Q is a product over the axes of each array, Q_1 g Q_2' for a matrix: orth
 flattened array, random, and cheap, though not uniform over all rotations of it.
 """
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 import optax
-from jaxtyping import Array, Bool, Float, Key, PyTree
+from jaxtyping import Array, Float, PyTree
 
 
 class Rotation(NamedTuple):
@@ -27,15 +29,17 @@ class Rotation(NamedTuple):
         return x
 
 
-def orthogonal(key: Key[Array, ""], units: Bool[Array, " size"]) -> Float[Array, "size size"]:
-    """Draw a rotation, uniformly, of the first axes, those that `units` names.
+def orthogonal(size: int, seed: Sequence[int]) -> Float[np.ndarray, "{size} {size}"]:
+    """Draw an orthogonal matrix, uniformly."""
+    q, r = np.linalg.qr(np.random.default_rng(seed).normal(size=(size, size)))
+    return q * np.sign(np.diagonal(r))
 
-    The other axes stay by themselves, so that zeros of a padded array do not mix with the rest.
-    """
-    inside = units[:, None] & units
-    noise = jax.random.normal(key, inside.shape)
-    q, r = jnp.linalg.qr(jnp.where(inside, noise, jnp.eye(len(units))))
-    return q * jnp.sign(jnp.diagonal(r))
+
+def padded(matrix: Float[np.ndarray, "n n"], size: int) -> Float[np.ndarray, "{size} {size}"]:
+    """Leave the axes beyond those of a matrix as they are, up to `size`."""
+    whole = np.eye(size)
+    whole[: len(matrix), : len(matrix)] = matrix
+    return whole
 
 
 def rotated(
