@@ -25,8 +25,8 @@ def transfer(results: xr.Dataset) -> Figure:
     """Draw the transfer matrix, its interaction, and what each optimizer gains from its own."""
     names = [label(str(name)) for name in results.trained_with.values]
     count = len(names)
-    figure = Figure(figsize=(7.2, 0.4 * count + 1.6), layout="constrained")
-    table, interaction, own = figure.subplots(1, 3, width_ratios=(count, count, 0.62 * count))
+    figure = Figure(figsize=(7.2, 1.3 + 2.1 * max(count, 6) / 6), layout="constrained")
+    table, interaction, own = figure.subplots(1, 3, width_ratios=(1, 1, 0.55))
     _matrix(table, -results.transfer.values, "viridis_r", None, names)
     table.set_title("$\\bf{a}$  log$_{10}$ final loss")
     table.set_ylabel("selected under")
@@ -34,15 +34,17 @@ def transfer(results: xr.Dataset) -> Figure:
     _matrix(interaction, results.interaction.values, "RdBu", largest, names)
     interaction.set_title("$\\bf{b}$  interaction, decades")
     interaction.set_yticks([])
-    figure.supxlabel("trained with", fontsize=STYLE["font.size"], x=0.38)
+    for axes in (table, interaction):
+        axes.set_xlabel("trained with")
 
     places = np.arange(count)
     own.axvline(0, **EDGE)
     _with_interval(own, results, "advantage_of_own", places, "#0072B2")
-    own.set_title("$\\bf{c}$  on its own selection")
-    own.set_xlabel("interaction, decades")
-    own.set_yticks(places, names)
+    own.set_title("$\\bf{c}$  its diagonal")
+    own.set_xlabel("decades, with 95 % interval")
+    own.set_yticks(places, [])
     own.set_ylim(count - 0.5, -0.5)
+    own.set_box_aspect(1 / 0.55)
     return figure
 
 
@@ -74,7 +76,8 @@ def learning_rates(results: xr.Dataset) -> Figure:
             minlength=len(rates),
         )
         seen = counted > 0
-        floor = float(ended.min()) - 0.45
+        span = float(ended.max() - ended.min())
+        floor = float(ended.min()) - 0.1 * span
         axes.scatter(
             rates[seen],
             np.full(seen.sum(), floor),
@@ -115,8 +118,8 @@ def sharpness(results: xr.Dataset) -> Figure:
     scatter.set_xscale("log")
     scatter.set_xlabel("effective sharpness at the end")
     scatter.set_ylabel("log$_{10}$ final loss")
-    scatter.set_title("$\\bf{a}$  At the best learning rate (dashed: the edge)")
-    scatter.legend(loc="best", handletextpad=0.1)
+    scatter.set_title("$\\bf{a}$  At the best rate (dashed: the edge)")
+    figure.legend(loc="outside upper center", ncols=5, handletextpad=0.1)
 
     names = [label(str(name)) for name in results.trained_with.values]
     places = np.arange(len(names))
@@ -144,8 +147,8 @@ def label(name: str) -> str:
 
 
 def _matrix(axes: Axes, values: np.ndarray, cmap: str, largest: float | None, names: list) -> None:
-    limits = {} if largest is None else {"vmin": -largest, "vmax": largest}
-    image = axes.imshow(values, cmap=cmap, **limits)
+    least = None if largest is None else -largest
+    image = axes.imshow(values, cmap=cmap, vmin=least, vmax=largest)
     for (row, column), value in np.ndenumerate(values):
         red, green, blue, _ = image.to_rgba(value)
         light = 0.299 * red + 0.587 * green + 0.114 * blue > 0.5

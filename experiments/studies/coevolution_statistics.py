@@ -8,6 +8,7 @@ from jaxtyping import Bool, Float
 
 from experiments.studies import interaction
 from experiments.studies.contenders import CONTROLS
+from experiments.studies.genome import Many
 from experiments.studies.interaction import Scores, Statistics
 
 SMALLEST = float(np.finfo(np.float32).tiny)
@@ -33,7 +34,7 @@ DIMENSIONS = {
 }
 
 
-def score(final: np.ndarray, initial: np.ndarray) -> np.ndarray:
+def score(final: Many, initial: Many) -> np.ndarray:
     """Return -log10 of the final loss, at most the initial one; NaN where nothing was run."""
     ended = np.where(np.isfinite(final), np.minimum(final, initial), initial)
     return -np.log10(np.maximum(ended, SMALLEST))
@@ -46,7 +47,7 @@ def scores(results: xr.Dataset) -> xr.DataArray:
 
 def at_ends(
     scores: Float[np.ndarray, "*many points seeds"],
-    initial: Float[np.ndarray, "*many points seeds"],
+    initial: Float[Many, "*many points seeds"],
 ) -> tuple[Bool[np.ndarray, "*many"], Bool[np.ndarray, "*many"]]:
     """Whether the best point is the first, or the last, that was tried.
 
@@ -63,7 +64,7 @@ def at_ends(
 
 def gains(
     scores: Float[np.ndarray, "*many points seeds"],
-    initial: Float[np.ndarray, "*many points seeds"],
+    initial: Float[Many, "*many points seeds"],
 ) -> Float[np.ndarray, "*many"]:
     """By how many decades the best point is below the loss at initialization."""
     return np.nanmax((scores + np.log10(initial)).mean(axis=-1), axis=-1)

@@ -35,16 +35,17 @@ ACTIVATIONS = {
 NORMS = {"none": (0, 0), "LayerNorm": (1, 1), "RMSNorm": (0, 1)}
 NORM_EPS = 1e-5
 
+DEPTH, WIDTH = 4, 64  # of the largest network
 ALLELES: Mapping[str, tuple] = {
-    "depth": (1, 2, 3, 4),
-    "width": (8, 16, 32, 64),
+    "depth": (1, 2, 3, DEPTH),
+    "width": (8, 16, 32, WIDTH),
     "activation": tuple(ACTIVATIONS),
     "norm": tuple(NORMS),
     "residual": (0, 1),
     "gain": (0.3, 1.0, 3.0),
     "multiplier": (0.1, 1.0, 10.0),
 }
-DEPTH, WIDTH = max(ALLELES["depth"]), max(ALLELES["width"])
+Many = Array | np.ndarray
 
 
 class Genome(NamedTuple):
@@ -60,13 +61,13 @@ class Genome(NamedTuple):
         multiplier: factor on the outputs of the last layer.
     """
 
-    depth: Int[Array, "*many"]
-    width: Int[Array, "*many"]
-    activation: Float[Array, "*many 7"]
-    norm: Float[Array, "*many 2"]
-    residual: Float[Array, "*many"]
-    gain: Float[Array, "*many"]
-    multiplier: Float[Array, "*many"]
+    depth: Int[Many, "*many"]
+    width: Int[Many, "*many"]
+    activation: Float[Many, "*many 7"]
+    norm: Float[Many, "*many 2"]
+    residual: Float[Many, "*many"]
+    gain: Float[Many, "*many"]
+    multiplier: Float[Many, "*many"]
 
 
 def drawn(count: int, seed: int) -> dict[str, np.ndarray]:

@@ -21,7 +21,7 @@ from jaxtyping import Array, Float, Int, PyTree
 import rodflow
 from experiments.problems.data.dataset import Dataset
 from experiments.studies.contenders import CONTENDERS
-from experiments.studies.genome import DEPTH, WIDTH, Genome, applied, initialized
+from experiments.studies.genome import DEPTH, WIDTH, Genome, Many, applied, initialized
 
 
 class Split(NamedTuple):
@@ -66,9 +66,9 @@ class Task(NamedTuple):
 class Outcome(NamedTuple):
     """What is left of a training: losses on the training data, accuracy on the held-out data."""
 
-    initial: Float[Array, "*lanes"]
-    final: Float[Array, "*lanes"]
-    accuracy: Float[Array, "*lanes"]
+    initial: Float[Many, "*lanes"]
+    final: Float[Many, "*lanes"]
+    accuracy: Float[Many, "*lanes"]
 
 
 def trained(task: Task, genome: Genome, rate: Array, seed: Array) -> Outcome:
