@@ -41,7 +41,7 @@ def transfer(results: xr.Dataset) -> Figure:
     own.axvline(0, **EDGE)
     _with_interval(own, results, "advantage_of_own", places, "#0072B2")
     own.set_title("$\\bf{c}$  its diagonal")
-    own.set_xlabel("decades, with 95 % interval")
+    own.set_xlabel("decades")
     own.set_yticks(places, [])
     own.set_ylim(count - 0.5, -0.5)
     own.set_box_aspect(1 / 0.55)

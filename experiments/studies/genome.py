@@ -145,7 +145,8 @@ def applied(
     centred, scaled = genome.norm
 
     def layer(h, kernel, bias):
-        z = h @ kernel + bias
+        # Zero in the padding, for the gradient too: the mean would pass one on to its weights.
+        z = jnp.where(units, h @ kernel + bias, 0)
         z = z - centred * jnp.sum(z, axis=-1, keepdims=True) / genome.width
         square = jnp.sum(jnp.where(units, z * z, 0), axis=-1, keepdims=True) / genome.width
         z = jnp.where(scaled > 0, z * jax.lax.rsqrt(square + NORM_EPS), z)

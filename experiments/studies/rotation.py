@@ -19,7 +19,7 @@ from jaxtyping import Array, Float, PyTree
 class Rotation(NamedTuple):
     """An orthogonal matrix for each axis of an array."""
 
-    axes: tuple[Float[Array, "size size"], ...]
+    axes: tuple[Float[Array, "_ _"], ...]
 
     def turned(self, x: Array, back: bool = False) -> Array:
         """Apply the matrices, or their inverses."""
