@@ -168,7 +168,7 @@ class Coevolution(AbstractStudy):
         results["runs"] = program.runs
         return results.expand_dims(optimizer=[name])
 
-    def _searched(self, program: Program, rates: np.ndarray) -> Outcome:
+    def _searched(self, program: Callable[..., Outcome], rates: np.ndarray) -> Outcome:
         """Run the grid of every architecture, and continue it where its best is at an end."""
         genomes = self._genomes()
         shape = (self.architectures, len(rates), len(self._seeds))

@@ -3,7 +3,8 @@
 All are without weight decay. For `polyak` the number is the largest step; for `cocob`, which has no
 learning rate, it is 1 / alpha, the share of a unit step that is bet at first. Muon orthogonalizes
 the hidden layers and leaves biases and the last layer to Adam at the same learning rate, as its
-authors do: there, its factor for the shape of a matrix would see that of the padded one.
+authors do. Its factor for the shape of a matrix, sqrt(max(1, outputs / inputs)), is 1 for hidden
+layers no wider than the input; for the last layer it would see the shape of the padded matrix.
 """
 
 from collections.abc import Callable
