@@ -1,3 +1,5 @@
+from typing import Any
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -52,7 +54,7 @@ def without_padding(params):
     return {"hidden": hidden, "head": {"kernel": head["kernel"][:WIDTH], "bias": head["bias"]}}
 
 
-def run(build, params, steps=3):
+def run(build, params, steps=3) -> Any:
     tx = optax.with_extra_args_support(build(params))
     update, state = jax.jit(tx.update), tx.init(params)
     for _ in range(steps):
