@@ -88,7 +88,11 @@ def trained(task: Task, genome: Genome, rate: Array, seed: Array) -> Outcome:
 
 
 def effective_sharpness(task: Task, genome: Genome, rate: Array, seed: Array) -> Float[Array, ""]:
-    """Train one network, and return its effective sharpness at the end."""
+    """Train one network, and return its effective sharpness at the end.
+
+    It is not finite if the run diverged, or if the last step woke a weight that never had a
+    gradient before: an adaptive optimizer has no scale for its response yet.
+    """
     loss, params, tx = task.problem(genome, rate, seed)
     iteration = rodflow.Iteration(loss, tx)
 
