@@ -30,6 +30,7 @@ from experiments.studies.contenders import CONTENDERS, CONTROLS, EDGE
 from experiments.studies.genome import Genome, drawn, encoded
 from experiments.studies.interaction import tuned
 from experiments.studies.lanes import Outcome, Program, Split, Task, effective_sharpness, trained
+from experiments.studies.loop import ways
 from experiments.studies.study import AbstractStudy, Table
 
 
@@ -213,47 +214,10 @@ class Coevolution(AbstractStudy):
         return program(genomes, chosen, np.tile(self.test_seeds, shape[0])).reshape(shape)
 
     def _loop(self) -> xr.Dataset:
-        """Time the same runs as lanes, one after the other, and as a program for each network."""
         name, middle = next(iter(self.optimizers.items()))
-        task = self._task(name)
-        count = min(self.loop_runs, self.architectures)
-        genes = {
-            gene: values[:count]
-            for gene, values in drawn(self.architectures, self.architecture_seed).items()
-        }
-        genomes = encoded(genes)
-        rates, seeds = np.full(count, middle), np.full(count, self.search_seeds[0])
-
-        def timed(task: Task, genomes: Genome, lanes: int) -> tuple[float, float]:
-            program = Program(partial(trained, task), lanes)
-            many = len(genomes.depth)
-            program(genomes, rates[:many], seeds[:many])  # warm
-            times = []
-            for _ in range(3):  # the best of several, on a machine that may be busy
-                begin = program.run_seconds
-                program(genomes, rates[:many], seeds[:many])
-                times.append(program.run_seconds - begin)
-            return program.compile_seconds, min(times) / many
-
-        lanes = timed(task, genomes, count)
-        one = timed(task, genomes, 1)
-        own = [
-            timed(
-                task._replace(depth=int(genes["depth"][row]), width=int(genes["width"][row])),
-                Genome(*(gene[row : row + 1] for gene in genomes)),
-                1,
-            )
-            for row in range(count)
-        ]
-        ways = np.array([lanes, one, np.mean(own, axis=0)])
-        return xr.Dataset(
-            {
-                "loop_compile_seconds": ("way", ways[:, 0]),
-                "loop_run_seconds": ("way", ways[:, 1]),
-                "loop_optimizer": name,
-            },
-            {"way": ["lanes", "one", "own"]},
-        )
+        genes = drawn(self.architectures, self.architecture_seed)
+        some = {gene: values[: self.loop_runs] for gene, values in genes.items()}
+        return ways(self._task(name), some, middle, self.search_seeds[0])
 
     @staticmethod
     def tables(results: xr.Dataset) -> list[Table]:
