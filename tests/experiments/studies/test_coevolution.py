@@ -178,7 +178,7 @@ def test_a_study_from_beginning_to_end(tmp_path):
     assert known.sel(optimizer="sgd") == 8 and known.sel(optimizer="adam") >= 6
     assert not known.sel(optimizer=["lion", "adam_rotated"]).any()
     # The same function at initialization, whatever the learning rate and the optimizer.
-    first = found.initial.isel(optimizer=0, point=int(abs(found.point).argmin()))
+    first = found.initial.isel(optimizer=0, point=int(abs(found.point).argmin("point")))
     expected = first.where(tried).transpose(*found.initial.dims)
     np.testing.assert_allclose(found.initial, expected, rtol=1e-5)
     assert "eff. sharpness" in markdown(found)
