@@ -100,7 +100,7 @@ def test_the_padding_is_zero_and_has_no_gradient(activation, norm):
 
 def test_initial_weights_have_the_scale_of_the_gene():
     _, genome = one(width=64, gain=3.0, depth=2)
-    params = genomes.initialized(genome, jax.random.key(0), 5, 3)
+    params = genomes.initialized(genome, jax.random.key(0), 5, 3, depth=2)
     kernel = params["hidden"][1]["kernel"]
     assert kernel.std() == pytest.approx(3 / 8, rel=0.05)
 
