@@ -129,8 +129,8 @@ class _Programs(NamedTuple):
 
 def _programs(cell: Cell) -> _Programs:
     config = cell.config
-    problem = problems.raveled(problems.configured(config))
     tx = optimizers.configured(config.optimizer)
+    problem = problems.compact(problems.configured(config), tx)
     flows = {flow.name: flow(config.kappa) for flow in cell.flows}
     tracker = rodflow.Tracker(
         problem.loss,

@@ -98,7 +98,8 @@ def climber(config: RunConfig) -> Callable[[Float[np.ndarray, " rungs"]], Ladder
     import rodflow
     from experiments import optimizers, problems
 
-    problem = problems.raveled(problems.configured(config))
+    tx = optimizers.configured(config.optimizer)
+    problem = problems.compact(problems.configured(config), tx)
     params = problem.init(jax.random.key(SEED))
     stretch = max(1, config.num_steps // MEASUREMENTS)
 

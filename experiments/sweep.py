@@ -151,7 +151,8 @@ def complete(sweep: Sweep) -> int:
 def computer(sweep: Sweep) -> Callable[[int], xr.Dataset]:
     """Return what computes a segment on all devices of this host."""
     config, options = sweep.config, sweep.options
-    problem = problems.raveled(problems.configured(config))
+    tx = optimizers.configured(config.optimizer)
+    problem = problems.compact(problems.configured(config), tx)
 
     def member(values: dict[str, jax.Array]) -> rodflow.Tracking:
         lane = configuration.with_values(config, values)

@@ -56,7 +56,7 @@ def sweep(
         several processes, which then call `sweep` with the same grid.
     - `zipped`: whether the axes are one, their values taken together, instead of a product.
     - `chunk`: the number of lanes that are vmapped at a time on a device; all of its lanes if None.
-        Rounding depends on the chunk, as that of batched operations does, but not on the mesh.
+        Rounding depends on it, as that of batched operations does.
     - `memory`: in place of `chunk`: the bytes that the program may take on each device, its
         results included. The chunk is then the largest found, in a few compilations.
 

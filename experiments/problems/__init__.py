@@ -5,6 +5,8 @@ from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
+import optax
 from hydra.utils import instantiate
 from jax.flatten_util import ravel_pytree
 from jaxtyping import Array, Float, Key, PyTree
@@ -65,6 +67,27 @@ def raveled(problem: Problem) -> Problem:
     return Problem(
         lambda vector: problem.loss(unravel(vector)), lambda key: ravel_pytree(problem.init(key))[0]
     )
+
+
+def compact(problem: Problem, tx: optax.GradientTransformation) -> Problem:
+    """The problem `raveled`, or as it is for an optimizer that treats a matrix as a matrix."""
+    return raveled(problem) if _ignores_shapes(problem, tx) else problem
+
+
+def _ignores_shapes(problem: Problem, tx: optax.GradientTransformation) -> bool:
+    like = jax.eval_shape(problem.init, jax.random.key(0))
+    draw = np.random.default_rng(0).standard_normal
+    points = [jax.tree.map(lambda p: draw(p.shape).astype(p.dtype), like) for _ in range(3)]
+
+    @jax.jit
+    def last_update(params: PyTree, *grads: PyTree) -> PyTree:
+        state, updates = tx.init(params), params
+        for g in grads:
+            updates, state = tx.update(g, state, params)
+        return ravel_pytree(updates)[0]
+
+    whole, split = last_update(*(ravel_pytree(x)[0] for x in points)), last_update(*points)
+    return bool(np.allclose(whole, split, rtol=1e-3, atol=1e-3 * np.max(np.abs(split))))
 
 
 def configured(config: RunConfig) -> Problem:

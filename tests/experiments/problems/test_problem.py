@@ -3,7 +3,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from experiments import problems
+from experiments import optimizers, problems
 from experiments.config import load
 from experiments.problems.data.digits import digits
 
@@ -35,3 +35,17 @@ def test_loss_and_initialization_vectorize_over_seeds():
     apart = [problem.loss(problem.init(key)) for key in keys]
     np.testing.assert_allclose(together, apart, rtol=1e-6)
     assert len(set(map(float, together))) == 3
+
+
+@pytest.mark.parametrize(
+    ("optimizer", "vector"), [("adam", True), ("scalar_rmsprop", True), ("if_shampoo", False)]
+)
+def test_parameters_are_one_vector_where_the_optimizer_does_not_mind(optimizer, vector):
+    config = load(["data.size=20", "model.depth=0", f"optimizer={optimizer}"])
+    problem = problems.configured(config)
+    compact = problems.compact(problem, optimizers.configured(config.optimizer))
+    params = compact.init(jax.random.key(0))
+    assert (len(jax.tree.leaves(params)) == 1) == vector
+    np.testing.assert_allclose(
+        compact.loss(params), problem.loss(problem.init(jax.random.key(0))), rtol=1e-6
+    )
