@@ -41,6 +41,15 @@ CHAINS = rodflow.OPTIMIZERS | {
 }
 
 
+collect_ignore = ["sharded.py"]  # a program of its own, on devices of its own
+
+
+def pytest_configure(config):
+    # Most of the time is compilation, and many tests build the same programs anew.
+    jax.config.update("jax_compilation_cache_dir", str(config.cache.mkdir("programs")))
+    jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.3)
+
+
 def _normal(seed, *shape):
     # A fresh array each time: JAX remembers the type it gave to one.
     return np.random.default_rng(seed).normal(size=shape)

@@ -7,7 +7,7 @@ from experiments.errors import USER_ERRORS, one_line
 @pytest.mark.parametrize(
     ("override", "line"),
     [
-        ("optimizer=lion", "optimizer=lion: no such optimizer; choose one of adam, gd, "),
+        ("optimizer=lion", "optimizer=lion: no such optimizer; choose one of adam, adam_2k, "),
         ("optimzer=gd", "optimzer: no such key; did you mean optimizer? the keys here are opti"),
         ("model.wdith=3", "model.wdith: no such key; did you mean model.width? the keys in model"),
         ("optimizer.b1=0", "optimizer.b1: no such key; the keys in optimizer are name, learning"),

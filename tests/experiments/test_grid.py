@@ -67,9 +67,10 @@ def test_an_error_in_a_cell_is_raised_and_the_workers_end(tmp_path):
     assert not multiprocessing.active_children()
 
 
-def study_process(folder, cache, **options):
+def study_process(folder, cache, *settings, **options):
+    chosen = ["study=tiny", f"hydra.run.dir={folder}", *settings]
     return subprocess.Popen(
-        [sys.executable, "-m", "experiments.run", "study=tiny", f"hydra.run.dir={folder}"],
+        [sys.executable, "-m", "experiments.run", *chosen],
         cwd=ROOT,
         env=os.environ | {"XDG_CACHE_HOME": str(cache)},
         stdout=subprocess.PIPE,
@@ -116,8 +117,10 @@ def test_twenty_kills_change_no_bit(tmp_path):
     assert left == {".lock", "config.yaml", "results.nc", "seconds.json"}
 
 
-def test_ctrl_c_ends_a_study_in_one_line(tmp_path):
-    process = study_process(tmp_path / "run", tmp_path / "cache", start_new_session=True)
+def test_ctrl_c_ends_a_study_in_one_line(tmp_path, pytestconfig):
+    cache = pytestconfig.cache.mkdir("experiments")
+    long = "num_steps=20000"  # it cannot end before it is interrupted
+    process = study_process(tmp_path / "run", cache, long, start_new_session=True)
     deadline = time.monotonic() + 120
     while not list((tmp_path / "run").rglob("*.nc")) and time.monotonic() < deadline:
         time.sleep(0.1)
