@@ -120,10 +120,19 @@ def test_twenty_kills_change_no_bit(tmp_path):
 def test_ctrl_c_ends_a_study_in_one_line(tmp_path, pytestconfig):
     cache = pytestconfig.cache.mkdir("experiments")
     long = "num_steps=20000"  # it cannot end before it is interrupted
-    process = study_process(tmp_path / "run", cache, long, start_new_session=True)
+
+    def interruptible():
+        os.setsid()
+        # What runs in the background inherits that it ignores the signal.
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+
+    process = study_process(tmp_path / "run", cache, long, preexec_fn=interruptible)
     deadline = time.monotonic() + 120
     while not list((tmp_path / "run").rglob("*.nc")) and time.monotonic() < deadline:
         time.sleep(0.1)
     os.killpg(process.pid, signal.SIGINT)  # as a terminal does, to all of its processes
-    _, err = process.communicate(timeout=60)
+    try:
+        _, err = process.communicate(timeout=60)
+    finally:
+        process.kill()
     assert (process.returncode, err) == (130, "interrupted\n")
