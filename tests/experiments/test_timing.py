@@ -18,7 +18,7 @@ def test_times_are_the_best_of_several():
 
 
 def test_flows_are_timed_on_top_of_the_iterates():
-    flows = {"rod": rodflow.RodFlow, "lost": rodflow.StableFlow}
+    flows = {"edge": rodflow.EdgeFlow, "lost": rodflow.StableFlow}
 
     def tracker_of(names):
         chosen = {name: flows[name] for name in names}
@@ -27,4 +27,4 @@ def test_flows_are_timed_on_top_of_the_iterates():
     state = jax.vmap(partial(tracker_of(list(flows)).init, warmup=0))(jnp.ones((2, 3)))
     lost = state.flows["lost"]._replace(diverged_at=jnp.array([1, 1], jnp.int32))
     found = per_step(tracker_of, state._replace(flows=state.flows | {"lost": lost}), records=5)
-    assert found["iterates"] > 0 and np.isfinite(found["rod"]) and np.isnan(found["lost"])
+    assert found["iterates"] > 0 and np.isfinite(found["edge"]) and np.isnan(found["lost"])
