@@ -197,14 +197,18 @@ def models(cells: summary.Cells) -> Figure:
 
 
 def latest(cells: summary.Cells, flow: str) -> dict[str, xr.Dataset]:
-    """For each optimizer, the cell in which the oscillation of `flow` sets in latest."""
+    """For each optimizer, the cell in which the oscillation of `flow` sets in latest, or never.
+
+    Of those in which the oscillation of the iterates sets in, from the first seed.
+    """
     found: dict[str, tuple[float, xr.Dataset]] = {}
     for cell in cells:
-        if flow in cell.flow.values:
-            delay = comparison.compare(cell, flow).delay
+        began = comparison.onset(cell.oscillation.isel(seed=0).values, cell.step.values)
+        if flow in cell.flow.values and not np.isnan(began):
+            delay = np.nan_to_num(comparison.compare(cell, flow).delay, nan=np.inf)
             name = str(cell.attrs["optimizer"])
-            if delay > found.get(name, (-np.inf, cell))[0]:
-                found[name] = delay, cell
+            if name not in found or delay > found[name][0]:
+                found[name] = float(delay), cell
     return {name: cell for name, (_, cell) in found.items()}
 
 

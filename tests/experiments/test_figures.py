@@ -91,3 +91,33 @@ def test_black_text_is_legible_on_every_improvement():
     )
     contrast = (linear @ [0.2126, 0.7152, 0.0722] + 0.05) / 0.05  # WCAG 2
     assert (contrast > 4.5).all()
+
+
+def test_the_latest_onset_is_one_that_never_comes(cell):
+    steps = cell.step.values
+    leaping = np.where(np.arange(len(steps)) < 3, 1e-6, 1.0)
+    flat = np.full(len(steps), 1e-6)
+
+    def with_extents(problem, oscillation, extent):
+        shape = ("seed", "flow", "step")
+        extents = np.broadcast_to(extent, cell.distance.transpose(*shape).shape)
+        seeds = cell.sizes["seed"]
+        return cell.assign(
+            oscillation=(("seed", "step"), np.stack([oscillation] * seeds)),
+            extent=(shape, extents),
+            ensemble_distance=cell.distance,
+            ensemble_loss_error=cell.loss_error,
+            hessians=cell.gradients,
+            thirds=cell.gradients,
+            flow_effective_sharpness=cell.distance,
+        ).assign_attrs(problem=problem, optimizer="adam")
+
+    on_time = with_extents("on time", leaping, leaping)
+    never, nothing = with_extents("never", leaping, flat), with_extents("nothing", flat, flat)
+    chosen = figures.latest([on_time, never, nothing], "rod")
+    assert chosen["adam"].attrs["problem"] == "never"
+    third = [f for f in never.flow.values if f not in ("stable", "rod")]
+    names = ["covariance_1" if f in third else f for f in never.flow.values]
+    named = never.assign_coords(flow=names)
+    figure = figures.onset([named])
+    assert [axes.get_title(loc="left") for axes in figure.axes] == ["never, adam", ""]
