@@ -28,6 +28,8 @@ GENOME = jax.tree.map(
 RNG = np.random.default_rng(0)
 INPUTS, TARGETS = (jnp.asarray(RNG.normal(size=(6, size)), jnp.float32) for size in (16, 3))
 
+FAST = {"adam", "lion", "muon"}  # one that divides, one that takes signs, one of matrices
+
 
 @jax.jit
 def value_and_grad(params):
@@ -64,7 +66,10 @@ def run(build, params, steps=3) -> Any:
     return params
 
 
-@pytest.mark.parametrize("name", contenders.CONTENDERS)
+@pytest.mark.parametrize(
+    "name",
+    [n if n in FAST else pytest.param(n, marks=pytest.mark.slow) for n in contenders.CONTENDERS],
+)
 def test_the_padding_changes_no_optimizer(name, start):
     def build(params):
         return contenders.CONTENDERS[name](0.01, params, GENOME, len(INPUTS))
