@@ -33,19 +33,16 @@ def app(composed: DictConfig) -> None:
         from experiments import runtime
 
         console = Console()
+        if config.sweep is None and config.grid is None:
+            write_atomically(folder / "config.yaml", resolved.encode())
+        for note in runtime.configure():
+            console.print(note, style="dim")
         if config.sweep is not None:
-            for note in runtime.configure():
-                console.print(note, style="dim")
             with runtime.joined(config.distributed):
                 sweep_into(folder, config, console, resolved)
         elif config.grid is None:
-            write_atomically(folder / "config.yaml", resolved.encode())
-            for note in runtime.configure():
-                console.print(note, style="dim")
             edge_into(folder, config, console)
         else:
-            for note in runtime.configure():
-                console.print(note, style="dim")
             grid_into(folder, config, console, resolved)
 
 

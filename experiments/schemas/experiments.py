@@ -37,7 +37,7 @@ class RectificationConfig:
         check_at_least("experiment.steps", self.steps, 1)
         check_at_least("experiment.trajectories", self.trajectories, 2)
         check_at_least("experiment.simulated_steps", self.simulated_steps, 1)
-        check("experiment.seed", self.seed, 0 <= self.seed < 2**32, "from 0 to 2^32 - 1")
+        check_seeds("experiment.seed", [self.seed])
 
 
 @dataclass
@@ -83,7 +83,7 @@ class WarmupConfig:
                 f"experiment.shown={self.shown} is none of experiment.learning_rates="
                 f"{self.learning_rates}"
             )
-        check("experiment.seed", self.seed, 0 <= self.seed < 2**32, "from 0 to 2^32 - 1")
+        check_seeds("experiment.seed", [self.seed])
 
 
 @dataclass
@@ -241,8 +241,7 @@ class CoevolutionConfig:
             1 <= self.selected < self.architectures,
             "at least 1 and fewer than the architectures",
         )
-        seed = self.architecture_seed
-        check("experiment.architecture_seed", seed, 0 <= seed < 2**32, "from 0 to 2^32 - 1")
+        check_seeds("experiment.architecture_seed", [self.architecture_seed])
 
 
 SCHEMAS = {

@@ -20,7 +20,6 @@ from typing import ClassVar
 import numpy as np
 import xarray as xr
 from jaxtyping import Float
-from matplotlib.figure import Figure
 
 from experiments.problems.data.dataset import Dataset
 from experiments.problems.data.digits import digits
@@ -31,7 +30,7 @@ from experiments.studies.genome import Genome, drawn, encoded
 from experiments.studies.interaction import tuned
 from experiments.studies.lanes import Outcome, Program, Split, Task, effective_sharpness, trained
 from experiments.studies.loop import ways
-from experiments.studies.study import AbstractStudy, Table
+from experiments.studies.study import AbstractStudy
 
 
 @dataclass(frozen=True)
@@ -219,14 +218,6 @@ class Coevolution(AbstractStudy):
         some = {gene: values[: self.loop_runs] for gene, values in genes.items()}
         return ways(self._task(name), some, middle, self.search_seeds[0])
 
-    @staticmethod
-    def tables(results: xr.Dataset) -> list[Table]:
-        return coevolution_tables.tables(results)
-
-    @staticmethod
-    def figures(results: xr.Dataset) -> dict[str, Figure]:
-        return coevolution_figures.figures(results)
-
-    @staticmethod
-    def findings(results: xr.Dataset) -> list[str]:
-        return coevolution_tables.findings(results)
+    tables = staticmethod(coevolution_tables.tables)
+    figures = staticmethod(coevolution_figures.figures)
+    findings = staticmethod(coevolution_tables.findings)

@@ -27,12 +27,11 @@ import optax
 import xarray as xr
 from hydra.utils import instantiate
 from jaxtyping import Array, Float
-from matplotlib.figure import Figure
 
 import rodflow
 from experiments import config, optimizers
 from experiments.studies import warmup_figures, warmup_readings, warmup_runs
-from experiments.studies.study import AbstractStudy, Table
+from experiments.studies.study import AbstractStudy
 from rodflow.transforms import rectification
 
 B1 = 0.9
@@ -191,14 +190,6 @@ class Warmup(AbstractStudy):
             return np.nan_to_num(np.asarray(rectification(times, self.b2).r), nan=1.0)
         return np.minimum(times / arm.warmup, 1.0)
 
-    @staticmethod
-    def tables(results: xr.Dataset) -> list[Table]:
-        return warmup_readings.tables(results)
-
-    @staticmethod
-    def figures(results: xr.Dataset) -> dict[str, Figure]:
-        return warmup_figures.figures(results)
-
-    @staticmethod
-    def findings(results: xr.Dataset) -> list[str]:
-        return warmup_readings.findings(results)
+    tables = staticmethod(warmup_readings.tables)
+    figures = staticmethod(warmup_figures.figures)
+    findings = staticmethod(warmup_readings.findings)

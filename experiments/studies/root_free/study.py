@@ -22,7 +22,7 @@ import numpy as np
 import xarray as xr
 from hydra.utils import instantiate
 
-from experiments.problems import Problem, problem, raveled
+from experiments.problems import Problem, compact, problem
 from experiments.problems.data.dataset import Dataset
 from experiments.problems.losses import squared_error
 from experiments.problems.models.model import Model
@@ -32,7 +32,6 @@ from experiments.studies.root_free.methods import METHODS, Hyperparameters
 from experiments.studies.study import AbstractStudy
 
 SCALED = ("rmsprop", "rf_rmsprop")
-ELEMENTWISE = tuple(name for name in METHODS if name != "if_shampoo")
 
 
 @dataclass(frozen=True)
@@ -171,7 +170,7 @@ class RootFree(AbstractStudy):
 
     def _edge(self, method: str) -> xr.Dataset:
         full = self._full_batch()
-        full = raveled(full) if method in ELEMENTWISE else full
+        full = compact(full, edge.chain(method, jnp.float32(1e-3), self.edge_samples))
         rates = self.edge_rates[method] * 4.0 ** np.arange(self.edge_rungs)
         tracked = edge.on_network(full, method, rates, self.edge_samples, self.edge_steps)
         at = edge.first_at_edge(tracked)
