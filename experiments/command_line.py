@@ -3,13 +3,15 @@
 import contextlib
 import io
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from hydra._internal.utils import get_args_parser
+from hydra.core.hydra_config import HydraConfig
+from hydra.types import RunMode
 
 from experiments import config as configuration
-from experiments.errors import reported_in_one_line
+from experiments.errors import reported_in_one_line, told_in_one_line
 
 
 def start(app: Callable[[], None]) -> None:
@@ -31,6 +33,21 @@ def check_flags() -> None:
     except SystemExit:
         reason = said.getvalue().strip().rpartition("error: ")[2]
         raise ValueError(f"{reason}; settings are written KEY=VALUE, without dashes") from None
+
+
+@contextlib.contextmanager
+def job() -> Iterator[Path]:
+    """Yield the folder of a job, and tell what a user did wrong in one line.
+
+    That is caught within the job, because Hydra adds lines of its own to an exception that leaves
+    it. One of several jobs gives its line to Hydra instead, which lets the others end and then
+    shows the first with the overrides of its job.
+    """
+    configured = HydraConfig.get()
+    folder = Path(configured.runtime.output_dir)
+    of_many = configured.mode is RunMode.MULTIRUN
+    with told_in_one_line() if of_many else reported_in_one_line(), removed_if_empty(folder):
+        yield folder
 
 
 @contextlib.contextmanager

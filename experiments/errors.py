@@ -3,6 +3,7 @@
 import contextlib
 import os
 import sys
+import traceback
 from collections.abc import Iterator
 from difflib import get_close_matches
 
@@ -13,6 +14,7 @@ from hydra.errors import (
     MissingConfigException,
     OverrideParseException,
 )
+from omegaconf import OmegaConf
 from omegaconf.errors import ConfigAttributeError, ConfigKeyError, OmegaConfBaseException
 
 USER_ERRORS = (HydraException, OmegaConfBaseException, ValueError, OSError)
@@ -24,6 +26,15 @@ _TRACEBACKS_WANTED = os.environ.get("HYDRA_FULL_ERROR") == "1"
 
 
 @contextlib.contextmanager
+def told_in_one_line() -> Iterator[None]:
+    """Turn a mistake of the user into a `ValueError` of one line."""
+    try:
+        yield
+    except USER_ERRORS as error:
+        raise ValueError(one_line(error)) from None
+
+
+@contextlib.contextmanager
 def reported_in_one_line() -> Iterator[None]:
     """Turn a mistake of the user into one line on standard error and exit code 1."""
     try:
@@ -32,9 +43,21 @@ def reported_in_one_line() -> Iterator[None]:
         if _TRACEBACKS_WANTED:
             raise
         raise SystemExit(f"error: {one_line(error)}") from None
+    except AssertionError as error:
+        if _TRACEBACKS_WANTED or not (key := key_below_null(error)):
+            raise
+        raise SystemExit(f"error: {key}: {key.rpartition('.')[0]} is null here") from None
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)
         raise SystemExit(130) from None
+
+
+def key_below_null(error: AssertionError) -> str | None:
+    """The key that was given below one that is null; all that OmegaConf says is an assertion."""
+    frames = [frame for frame, _ in traceback.walk_tb(error.__traceback__)]
+    if frames[-1].f_code.co_qualname != OmegaConf.update.__qualname__:
+        return None
+    return frames[-1].f_locals["key"]
 
 
 def one_line(error: BaseException) -> str:

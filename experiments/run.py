@@ -9,23 +9,19 @@ with a traceback.
 from pathlib import Path
 
 import hydra
-from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, OmegaConf
 from rich.console import Console
 
 from experiments import command_line
 from experiments import config as configuration
 from experiments.claims import alone_in
-from experiments.errors import reported_in_one_line
 from experiments.storage import write_atomically
 
 
 @hydra.main(config_path=str(configuration.CONFIGS), config_name="run", version_base="1.3")
 def app(composed: DictConfig) -> None:
     """Run the study that a composed configuration describes."""
-    folder = Path(HydraConfig.get().runtime.output_dir)
-    # Caught in here, because Hydra adds lines of its own to an exception that leaves a job.
-    with reported_in_one_line(), command_line.removed_if_empty(folder):
+    with command_line.job() as folder:
         config = configuration.checked(composed)
         # First of all, so that a folder that cannot be written costs no minutes of computing.
         resolved = OmegaConf.to_yaml(composed, resolve=True)

@@ -55,7 +55,8 @@ def joined(distributed: DistributedConfig | None) -> Iterator[None]:
 
     # For the CPU, a device for each core: XLA spreads small operations over no more than one.
     if "xla_force_host_platform_device_count" not in os.environ.get("XLA_FLAGS", ""):
-        jax.config.update("jax_num_cpu_devices", cores())
+        with contextlib.suppress(RuntimeError):  # a worker of --multirun has its devices already
+            jax.config.update("jax_num_cpu_devices", cores())
     if distributed is None or distributed.coordinator is None:
         yield
         return

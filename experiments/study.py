@@ -5,10 +5,7 @@ Any key can be set as `experiment.KEY=VALUE`. One configuration in, one run fold
 killed, and shows one that is finished again.
 """
 
-from pathlib import Path
-
 import hydra
-from hydra.core.hydra_config import HydraConfig
 from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
 from rich.console import Console
@@ -16,15 +13,13 @@ from rich.console import Console
 from experiments import command_line
 from experiments import config as configuration
 from experiments.claims import alone_in
-from experiments.errors import reported_in_one_line
 from experiments.storage import write_atomically
 
 
 @hydra.main(config_path=str(configuration.CONFIGS), config_name="study", version_base="1.3")
 def app(composed: DictConfig) -> None:
     """Run the study that a composed configuration describes."""
-    folder = Path(HydraConfig.get().runtime.output_dir)
-    with reported_in_one_line(), command_line.removed_if_empty(folder):
+    with command_line.job() as folder:
         config = configuration.checked(composed)
         resolved = OmegaConf.to_yaml(composed, resolve=True)
         from experiments import runtime

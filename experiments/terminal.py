@@ -7,6 +7,8 @@ from contextlib import contextmanager
 
 import numpy as np
 import xarray as xr
+from hydra.core.hydra_config import HydraConfig
+from hydra.types import RunMode
 from rich.box import SIMPLE
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
@@ -15,6 +17,13 @@ from rich.table import Table
 from experiments import summary
 from experiments.cell import Cell
 from experiments.studies import study
+
+
+def _hides_bars(console: Console) -> bool:
+    """Whether a bar would not be seen, or would be written over by those of other jobs."""
+    hydra = HydraConfig.instance()
+    of_many = hydra.cfg is not None and hydra.get().mode is RunMode.MULTIRUN
+    return of_many or not console.is_terminal
 
 
 @contextmanager
@@ -35,9 +44,7 @@ def progress(unit: str) -> Iterator[Callable[[str, int, int], None]]:
         TextColumn(f"{unit}, left"),
         TimeRemainingColumn(),
     )
-    with Progress(
-        *columns, console=console, transient=True, disable=not console.is_terminal
-    ) as bar:
+    with Progress(*columns, console=console, transient=True, disable=_hides_bars(console)) as bar:
         tasks = {}
 
         def report(doing: str, done: int, total: int) -> None:
@@ -68,7 +75,7 @@ def cell_progress(
     finished = 0
     # Segments are minutes apart: their mean rate so far tells the time left.
     with Progress(
-        *columns, console=console, disable=not console.is_terminal, speed_estimate_period=1e6
+        *columns, console=console, disable=_hides_bars(console), speed_estimate_period=1e6
     ) as bar:
         task = bar.add_task("", total=sum(cell.segments for cell in cells))
 

@@ -5,7 +5,7 @@ import signal
 import threading
 import time
 from concurrent.futures import ProcessPoolExecutor
-from multiprocessing import get_context
+from multiprocessing import get_all_start_methods, get_context, get_start_method, set_start_method
 
 from experiments import cell as cells
 from experiments import runtime
@@ -16,6 +16,9 @@ PERIOD = 0.2  # seconds between two looks at whether the parent is alive
 
 def pool(count: int) -> ProcessPoolExecutor:
     """Start `count` processes, each with a JAX of its own."""
+    # A process of joblib's names one to its children that only joblib knows.
+    if get_start_method() not in get_all_start_methods():
+        set_start_method("spawn", force=True)
     # Forking a process that has used JAX would copy locks in whatever state they are.
     return ProcessPoolExecutor(count, get_context("spawn"), begin, (os.getpid(),))
 

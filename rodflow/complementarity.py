@@ -25,6 +25,8 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
+from rodflow import linalg
+
 _MOST_ITERATIONS = 60
 # The factor by which mu falls once its equation is solved, and the lengths of step tried.
 _DECAY = 0.1
@@ -55,7 +57,7 @@ def complementary(q: Float[Array, "k k"], operator: Float[Array, "k k k k"]) -> 
 
     def halves(w: Array, mu: Array) -> tuple[Array, Array, Array]:
         """X, the residual of Y - Q - B X, and the derivative of X by W."""
-        values, vectors = jnp.linalg.eigh(jnp.einsum("a,aij->ij", w, basis))
+        values, vectors = linalg.eigh(jnp.einsum("a,aij->ij", w, basis))
         roots = jnp.sqrt(values**2 + 4 * mu**2)
         # The half of the smaller magnitude, without cancellation.
         large = (jnp.abs(values) + roots) / 2
@@ -82,7 +84,7 @@ def complementary(q: Float[Array, "k k"], operator: Float[Array, "k k k k"]) -> 
     def newton(at: Iterate) -> Iterate:
         _, residual, derivative = halves(at.w, at.mu)
         jacobian = derivative - identity - matrix @ derivative
-        direction = -jnp.linalg.solve(jacobian, residual)
+        direction = -linalg.solve(jacobian, residual)
         tried = at.w + jnp.asarray(_STEPS, q.dtype)[:, None] * direction
         errors = jax.vmap(lambda w: jnp.linalg.norm(halves(w, at.mu)[1]))(tried)
         best = jnp.argmin(errors)
@@ -94,7 +96,7 @@ def complementary(q: Float[Array, "k k"], operator: Float[Array, "k k k k"]) -> 
         return Iterate(tried[best], mu, error, improving, at.count + 1)
 
     # Where Q >= 0, X = 0.
-    slack = jnp.linalg.eigvalsh(q)[0] >= 0
+    slack = linalg.eigvalsh(q)[0] >= 0
     mu = jnp.where(slack, 0, jnp.ones((), q.dtype))
     start = Iterate(-target, mu, jnp.asarray(jnp.inf, q.dtype), ~slack, jnp.asarray(0))
     found = jax.lax.while_loop(going, newton, start)
@@ -115,7 +117,7 @@ def kkt_residual(
     pairs = d[:, None] * d
     y = (q + jnp.einsum("ijlm,lm->ij", operator, x)) * pairs
     x = x / pairs
-    values, vectors = jnp.linalg.eigh(x - y)
+    values, vectors = linalg.eigh(x - y)
     projected = (vectors * jnp.maximum(values, 0)) @ vectors.T
     return jnp.linalg.norm(x - projected) / jnp.linalg.norm(q * pairs)
 

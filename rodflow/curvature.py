@@ -20,9 +20,11 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import optax
+from jax.flatten_util import ravel_pytree
 from jaxtyping import Array, Float, PyTree
-from matfree import decomp, eig
+from matfree import decomp
 
+from rodflow import linalg
 from rodflow.iteration import Iteration, PhaseState
 from rodflow.parity import Parity
 from rodflow.random import normal_like
@@ -114,10 +116,10 @@ def sharpness(
         product = jax.jvp(jax.grad(loss), (params,), (scaled,))[1]
         return product if scale is None else jax.tree.map(jnp.multiply, scale, product)
 
-    start = normal_like(jax.random.key(0), params)
+    start, unravel = ravel_pytree(normal_like(jax.random.key(0), params))
     lanczos = decomp.tridiag_sym(depth, reortho="full", custom_vjp=False)
-    values, _ = eig.eigh_partial(lanczos)(matvec, start)
-    return jnp.sort(values)[::-1][:k]
+    _, tridiagonal, *_ = lanczos(lambda v: ravel_pytree(matvec(unravel(v)))[0], start)
+    return linalg.eigvalsh(jnp.asarray(tridiagonal))[::-1][:k]
 
 
 @eqx.filter_jit

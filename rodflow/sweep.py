@@ -10,6 +10,9 @@ collective into the condition of every loop.) Within a chunk lanes move in locks
 under vmap turns until its last lane has ended, and lanes that ended keep their values. Nothing
 that one lane computes reaches another, NaNs included; what a lane can cost the others is time, and
 that only within its chunk.
+
+A member of one's own that decomposes matrices should do so by `rodflow.linalg`, where it may run on
+several devices of a CPU: batches of `jax.numpy.linalg` can wait there for each other.
 """
 
 from __future__ import annotations

@@ -35,6 +35,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, PyTree
 
+from rodflow import linalg
 from rodflow.flows import rows
 from rodflow.flows.rod import AbstractClosure, even_and_odd, present
 from rodflow.iteration import Iteration, PhaseState
@@ -91,7 +92,7 @@ class CovarianceRod(AbstractClosure):
         sources = jax.tree.map(lambda a, b: jnp.concatenate([a, b / self.rank**0.5]), a, odd)
         gram = rows.gram(y.basis, y.basis, metric)
         overlap = rows.gram(sources, y.basis, metric)
-        coordinates = jnp.linalg.solve(gram, overlap.T).T
+        coordinates = linalg.solve(gram, overlap.T).T
         floor = self.seed**2 * rows.gram(a, a, metric)[0, 0]
         identity = jnp.eye(self.rank)
         covariance = coordinates.T @ coordinates / 2 - 2 * y.covariance + 2 * floor * identity

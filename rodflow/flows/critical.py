@@ -30,6 +30,7 @@ import numpy as np
 import optax
 from jaxtyping import Array, Float, Int, PyTree
 
+from rodflow import linalg
 from rodflow.curvature import nyquist_response, oscillation
 from rodflow.flows import rows
 from rodflow.iteration import Iteration, PhaseState
@@ -81,7 +82,7 @@ def leading(iteration: Iteration, z: PhaseState, basis: PyTree) -> Modes:
     vectors = rows.orthonormal(basis)
     displacements = jax.tree.map(lambda s, v: s * v, scale, vectors)
     products = jax.vmap(hessian)(displacements)
-    values, rotation = jnp.linalg.eigh(rows.gram(displacements, products))
+    values, rotation = linalg.eigh(rows.gram(displacements, products))
     values, rotation = values[::-1], rotation[:, ::-1].T
     return Modes(
         grads=grads,

@@ -9,6 +9,8 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int, PyTree
 
+from rodflow import linalg
+
 
 def one(tree: PyTree) -> PyTree:
     """A single row."""
@@ -46,17 +48,17 @@ def pick(rows: PyTree, index: int | Int[Array, ""]) -> PyTree:
 
 def root(matrix: Float[Array, "r r"]) -> Float[Array, "r r"]:
     """The symmetric square root of the positive part."""
-    values, vectors = jnp.linalg.eigh(matrix)
+    values, vectors = linalg.eigh(matrix)
     return (vectors * jnp.sqrt(jnp.maximum(values, 0))) @ vectors.T
 
 
 def inverse(matrix: Float[Array, "r r"], floor: Float[Array, ""]) -> Float[Array, "r r"]:
     """The inverse of the positive part plus `floor`."""
-    values, vectors = jnp.linalg.eigh(matrix)
+    values, vectors = linalg.eigh(matrix)
     return (vectors / (jnp.maximum(values, 0) + floor)) @ vectors.T
 
 
 def inverse_root(matrix: Float[Array, "r r"], least: float = 0.0) -> Float[Array, "r r"]:
     """The symmetric inverse square root; `least` bounds eigenvalues below, against rounding."""
-    values, vectors = jnp.linalg.eigh(matrix)
+    values, vectors = linalg.eigh(matrix)
     return (vectors / jnp.sqrt(jnp.maximum(values, least))) @ vectors.T

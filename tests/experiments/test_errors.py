@@ -1,7 +1,7 @@
 import pytest
 
 from experiments.config import load
-from experiments.errors import USER_ERRORS, one_line
+from experiments.errors import USER_ERRORS, key_below_null, one_line
 
 
 @pytest.mark.parametrize(
@@ -26,6 +26,15 @@ def test_a_mistake_is_one_line_that_names_it_and_what_is_allowed(override, line)
     text = one_line(caught.value)
     assert text.startswith(line)
     assert "\n" not in text
+
+
+def test_a_key_below_one_that_is_null_is_named_and_other_assertions_are_bugs():
+    with pytest.raises(AssertionError) as caught:
+        load(["grid.seeds=[1]"])
+    assert key_below_null(caught.value) == "grid.seeds"
+    with pytest.raises(AssertionError) as caught:
+        assert not load
+    assert key_below_null(caught.value) is None
 
 
 def test_schemas_are_not_offered():

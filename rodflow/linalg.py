@@ -1,0 +1,60 @@
+"""Decompositions of small matrices that a sweep may run on every core at once.
+
+Batched LAPACK calls of jaxlib before 0.11 wait, on a thread of XLA's pool, for other threads of the
+same pool: once each of its threads waits, as when every device of a CPU decomposes a batch, the
+program never ends. A matrix on its own is decomposed where it is called, without that wait. On
+CPUs the functions here therefore take the matrices of a batch one after the other, which for small
+ones costs no time; elsewhere they are those of `jax.numpy.linalg`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import ParamSpec, TypeVar
+
+import jax
+import jax.numpy as jnp
+from jax.custom_batching import custom_vmap
+from jaxtyping import Array, Float, PyTree
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+
+def _singly_on_cpu(function: Callable[P, R]) -> Callable[P, R]:
+    """`function`, of one at a time of a batch on CPUs; `vmap`, `jit` and `jvp` know it."""
+    one = custom_vmap(function)
+
+    @one.def_vmap
+    def batched(size: int, in_batched: list[bool], *args: Array) -> tuple[PyTree, PyTree]:
+        full = [
+            x if mapped else jnp.broadcast_to(x, (size, *x.shape))
+            for x, mapped in zip(args, in_batched, strict=True)
+        ]
+        results = jax.lax.platform_dependent(
+            *full,
+            cpu=lambda *each: jax.lax.map(lambda xs: one(*xs), each),
+            default=jax.vmap(function),
+        )
+        return results, jax.tree.map(lambda _: True, results)
+
+    return one
+
+
+@_singly_on_cpu
+def eigh(matrix: Float[Array, "n n"]) -> tuple[Float[Array, " n"], Float[Array, "n n"]]:
+    """The eigenvalues of a symmetric matrix, ascending, and its eigenvectors, as columns."""
+    values, vectors = jnp.linalg.eigh(matrix)
+    return values, vectors
+
+
+@_singly_on_cpu
+def eigvalsh(matrix: Float[Array, "n n"]) -> Float[Array, " n"]:
+    """The eigenvalues of a symmetric matrix, ascending."""
+    return jnp.linalg.eigvalsh(matrix)
+
+
+@_singly_on_cpu
+def solve(matrix: Float[Array, "n n"], right: Float[Array, "n ..."]) -> Float[Array, "n ..."]:
+    """The solution of `matrix @ x = right`."""
+    return jnp.linalg.solve(matrix, right)
