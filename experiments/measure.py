@@ -17,12 +17,12 @@ import rodflow
 from experiments import config, problems
 
 LANES = (1, 4, 16, 64, 256)
-WIDTHS = (16, 74, 296, 980, 3140)  # of three hidden layers: about 1e3, 1e4 ... 1e7 parameters
+WIDTHS = (12, 56, 208, 690, 2220)  # of three hidden layers: about 1e3, 1e4 ... 1e7 parameters
 STEPS = (10, 40, 160, 640)
 MANY = 64
-SHORT = 20  # steps of lanes that are counted
+SHORT = 10  # steps of lanes that are counted
 LONG = 100  # steps of the many lanes
-REPEATS = 3
+REPEATS = 2
 
 
 def lanes(devices: int) -> dict:
@@ -63,21 +63,22 @@ def cost() -> dict:
 
 
 def program(devices: int) -> dict:
-    """Seconds of many lanes with the default flows, one after the other and in one program."""
+    """Seconds of many lanes with the default flows: one by one, and in one program.
+
+    The keys are `one`, `loop` (on the first device) and what is vmapped: `all` lanes of a device,
+    or `single` ones. Each has the time of its first call, then that of another.
+    """
     member = tracked(None, LONG, *digits())
     grid = rates(MANY)
-    lanes = [{"learning_rate": value} for value in grid["learning_rate"]]
-    one = jax.jit(member)
-    found = {"first of one": seconds_of(lambda: one(lanes[0]))}
-    found["loop"] = least_seconds(lambda: [one(lane) for lane in lanes], 2)
     mesh = jax.make_mesh((devices,), ("lanes",))
-    for name, where in (("program", None), ("sharded", mesh)):
-        for chunk in (None, 1):
-            label = name if chunk is None else f"{name}, chunk {chunk}"
-            swept = partial(rodflow.sweep, member, grid, where, chunk=chunk)
-            found[f"first of {label}"] = seconds_of(swept)
-            found[label] = least_seconds(swept, 2)
-    return found
+    one = jax.jit(member)
+    runs = {
+        "one": lambda: one({"learning_rate": grid["learning_rate"][0]}),
+        "loop": lambda: [one({"learning_rate": value}) for value in grid["learning_rate"]],
+        "all": lambda: rodflow.sweep(member, grid, mesh),
+        "single": lambda: rodflow.sweep(member, grid, mesh, chunk=1),
+    }
+    return {name: [seconds_of(run), seconds_of(run)] for name, run in runs.items()}
 
 
 def digits() -> tuple[problems.Problem, jax.Array]:
@@ -94,7 +95,7 @@ def tracked(
     def member(h: dict) -> rodflow.Tracking:
         tx = rodflow.OPTIMIZERS["adam"](h["learning_rate"], b2=0.99)
         every = min(10, steps)
-        return rodflow.track(problem.loss, tx, params, steps, every=every, flows=flows)
+        return rodflow.track(problem.loss, tx, params, steps, 0, every, flows)
 
     return member
 

@@ -121,24 +121,23 @@ def cost(console: Console, axes: list) -> None:
 def program(console: Console, _: list) -> None:
     """Many lanes in one program against a loop over compiled runs."""
     plain, sharded = measured("program", 1), measured("program", 2)
-    loop = plain["loop"]
-    compiled_each = plain["first of one"] * MANY
+    compiled_each, loop = plain["one"][0] * MANY, plain["loop"][1]
     table = Table(
         title=f"{MANY} learning rates, stable and rod flow of Adam, {LONG} steps: seconds"
     )
     table.add_column("")
     for heading in ("compiled before", "times the loop", "with compiling", "times the loop"):
         table.add_column(heading, justify="right")
-    once = plain["first of one"] + loop * (MANY - 1) / MANY
+    once = plain["one"][0] + loop * (MANY - 1) / MANY
     table.add_row("loop, a compilation for each", "", "", f"{compiled_each:.1f}", "")
     table.add_row("loop, compiled once", f"{loop:.1f}", "1", f"{once:.1f}", "1")
     for label, found, key in (
-        ("vmap", plain, "program"),
-        ("one lane at a time", plain, "program, chunk 1"),
-        ("2 devices", sharded, "sharded"),
-        ("2 devices, one lane at a time", sharded, "sharded, chunk 1"),
+        ("vmap", plain, "all"),
+        ("one lane at a time", plain, "single"),
+        ("2 devices", sharded, "all"),
+        ("2 devices, one lane at a time", sharded, "single"),
     ):
-        after, first = found[key], found[f"first of {key}"]
+        first, after = found[key]
         entries = (f"{after:.1f}", f"{loop / after:.2f}", f"{first:.1f}", f"{once / first:.2f}")
         table.add_row(label, *entries)
     console.print(table)

@@ -19,15 +19,7 @@ def made_up(part, devices=1):
             "by_size": {"discrete": discrete.tolist(), "rod": rod.tolist()},
             "by_steps": {"discrete": (3e-4 * steps).tolist(), "rod": (3e-3 * steps).tolist()},
         },
-        "program": dict.fromkeys(
-            [
-                f"{first}{name}{chunk}"
-                for first in ("", "first of ")
-                for name in ("one", "loop", "program", "sharded")
-                for chunk in ("", ", chunk 1")
-            ],
-            2.0,
-        ),
+        "program": {key: [3.0, 2.0] for key in ("one", "loop", "all", "single")},
     }[part]
 
 
