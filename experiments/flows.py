@@ -23,6 +23,12 @@ def rod(kappa: float | None) -> Builder:
     return partial(rodflow.RodFlow, closure=rodflow.SignedRod(seed=kappa))
 
 
+def rod_two_step(kappa: float | None) -> Builder:
+    """The signed rod, solved to third order in linear fields."""
+    closure, solver = rodflow.SignedRod(seed=kappa), rodflow.TwoStepLookback()
+    return partial(rodflow.RodFlow, closure=closure, solver=solver)
+
+
 def rod_at_rest(kappa: float | None) -> Builder:
     """The signed rod without the oscillation that is there at the start."""
     return partial(rodflow.RodFlow, closure=rodflow.SignedRod(seed=kappa, lookahead=0))

@@ -12,7 +12,7 @@ the rest,
     y[n+1] = y[n] + h V(y[n] - a V(y[n])),        a = (1 - h)/2
 
 and so matches the map to second order in V for every h: h -> 0 is the BEA-corrected flow and h = 1
-the map itself (MATH.md section 5).
+the map itself (MATH.md section 5). TwoStepLookback finds the next term too, from the step before.
 """
 
 from __future__ import annotations
@@ -53,17 +53,74 @@ class LookbackEuler(diffrax.AbstractSolver):
         h = terms.contr(t0, t1)
         a = (1 - h) / 2
 
-        def stage(y: PyTree, at: tuple[Array, Array]) -> tuple[PyTree, None]:
-            t, control = at
-            return (y0**ω + terms.vf_prod(t, y, args, control) ** ω).ω, None
+        def behind(field: PyTree) -> PyTree:
+            return (y0**ω - terms.prod(field, a) ** ω).ω
 
-        # A loop, so that the field is compiled once and the stages share its memory.
-        stages = (jnp.stack([t0, t0 - a]), jnp.stack([-a, h]))
-        y1, _ = jax.lax.scan(stage, y0, stages)
+        _, field = _two_stages(terms, t0, t0 - a, y0, args, behind)
+        y1 = (y0**ω + terms.prod(field, h) ** ω).ω
         return y1, None, dict(y0=y0, y1=y1), None, RESULTS.successful
 
     def func(self, terms, t0, y0, args):
         return terms.vf(t0, y0, args)
+
+
+class TwoStepLookback(LookbackEuler):
+    """LookbackEuler to third order in linear fields, by what the field was a step earlier.
+
+    With W = V(y[n]) - V(y[n-1]), which is h V'V to lowest order, a step is
+
+        y[n+1] = y[n] + h V(y[n] - a V(y[n]) + b W),    a = (1 - h)/2,  b = (1 - h)(2 - h)/(6h)
+
+    and W = 0 in the first. For a linear V it matches the fractional power (1 + V)^h of the map to
+    third order, and is the map for h = 1. Under momentum, whose modes turn by up to half a circle a
+    step, that matters: for heavy ball with b1 = .9 a mode that turns by a quarter keeps .95 of its
+    length in a step of the map, .74 in two of LookbackEuler and .88 in two of these.
+
+    Two evaluations of the field per step; fixed step sizes only; the state of the solver is one
+    more field. It is a two-step Runge-Kutta method in the sense of Jackiewicz & Tracogna 1995.
+
+    **Arguments:** None.
+    """
+
+    def init(self, terms, t0, t1, y0, args):
+        return jnp.array(False), jax.tree.map(jnp.zeros_like, y0)
+
+    def step(self, terms, t0, t1, y0, args, solver_state, made_jump):
+        known, before = solver_state
+        known = known & jnp.logical_not(made_jump)
+        h = terms.contr(t0, t1)
+        a, b = (1 - h) / 2, (1 - h) * (2 - h) / (6 * h)
+
+        def behind(field: PyTree) -> PyTree:
+            change = jax.tree.map(lambda v, w: jnp.where(known, v - w, 0), field, before)
+            return (y0**ω - terms.prod(field, a) ** ω + terms.prod(change, b) ** ω).ω
+
+        here, field = _two_stages(terms, t0, t0 - a, y0, args, behind)
+        y1 = (y0**ω + terms.prod(field, h) ** ω).ω
+        state = (jnp.array(True), here)
+        return y1, None, dict(y0=y0, y1=y1), state, RESULTS.successful
+
+
+def _two_stages(
+    terms: diffrax.AbstractTerm,
+    t0: jax.typing.ArrayLike,
+    t1: jax.typing.ArrayLike,
+    y0: PyTree,
+    args: PyTree,
+    point: Callable[[PyTree], PyTree],
+) -> tuple[PyTree, PyTree]:
+    """V at `y0`, and V at `point(V(y0))`.
+
+    In a loop, so that the field is compiled once and the stages share its memory.
+    """
+
+    def stage(y: PyTree, t: Array) -> tuple[PyTree, PyTree]:
+        field = terms.vf(t, y, args)
+        return point(field), field
+
+    _, fields = jax.lax.scan(stage, y0, jnp.stack([jnp.asarray(t0), jnp.asarray(t1)]))
+    first, second = (jax.tree.map(lambda v, i=i: v[i], fields) for i in range(2))
+    return first, second
 
 
 class Held(diffrax.AbstractSolver):

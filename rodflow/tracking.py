@@ -49,6 +49,7 @@ class _FlowRun(NamedTuple):
     """A flow at step t."""
 
     y: Any
+    solver_state: Any
     limit: Float[Array, ""]
     diverged_at: Int[Array, ""]
 
@@ -148,7 +149,8 @@ class Tracker(eqx.Module):
         flows = {}
         for name, flow in self.flows.items():
             y = flow.init(state)
-            flows[name] = _FlowRun(y, runaway_limit(y), jnp.array(-1, jnp.int32))
+            remembered = self.integrators[name].solver.init(flow.term(), 0.0, 1.0, y, None)
+            flows[name] = _FlowRun(y, remembered, runaway_limit(y), jnp.array(-1, jnp.int32))
         return TrackerState(
             jnp.array(0, jnp.int32), state.params, begin(self.iteration, state), twins, flows
         )
@@ -183,7 +185,7 @@ class Tracker(eqx.Module):
         observed, records = self._observed(flows), {}
         for name, flow in self.flows.items():
             _, work = solved[name]
-            y, _, diverged_at = flows[name]
+            y, _, _, diverged_at = flows[name]
             center, loss = flow.center(y), flow.predicted_loss(y)
 
             def known(x: Array, diverged_at: Array = diverged_at) -> Array:
@@ -244,6 +246,8 @@ class Tracker(eqx.Module):
             dt0=integrator.dt0,
             y0=run.y,
             stepsize_controller=integrator.stepsize_controller,
+            solver_state=run.solver_state,
+            saveat=diffrax.SaveAt(t1=True, solver_state=True),
             adjoint=integrator.adjoint,
             event=diffrax.Event(runs_away),
             max_steps=integrator.max_steps * self.every,
@@ -256,7 +260,11 @@ class Tracker(eqx.Module):
         y = jax.tree.map(lambda leaf: jnp.where(failed, jnp.nan, leaf[-1]), solution.ys)
         steps = solution.stats["num_steps"] / self.every
         work = jax.tree.map(lambda x: steps * x, work_per_step(flow, integrator.solver, y))
-        return run._replace(y=y, diverged_at=jnp.where(failed, ended, run.diverged_at)), work
+        return run._replace(
+            y=y,
+            solver_state=solution.solver_state,
+            diverged_at=jnp.where(failed, ended, run.diverged_at),
+        ), work
 
 
 def track(

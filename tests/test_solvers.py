@@ -4,7 +4,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from rodflow import Held, LookbackEuler
+from rodflow import Held, LookbackEuler, TwoStepLookback
 from rodflow.solvers import evaluations_per_step
 
 pytestmark = pytest.mark.usefixtures("x64")
@@ -146,8 +146,72 @@ def test_there_is_no_error_estimate_to_adapt_the_step_to():
         )
 
 
+@pytest.mark.parametrize("h", [0.5, 0.25])
+def test_two_steps_match_powers_of_a_linear_map_to_third_order_after_the_first(h):
+    """Steps from the second on: y[n+1] = (1 + V)^h y[n] + O(V^4)."""
+    matrix = jnp.array([[0.3, -1.0], [0.7, -0.4]])
+
+    @jax.jit
+    def error(size):
+        solver, term = TwoStepLookback(), diffrax.ODETerm(lambda t, y, args: size * matrix @ y)
+        power = jax.scipy.linalg.expm(h * logm(size * matrix))
+        before, y = start(), power @ start()
+        state = (jnp.array(True), size * matrix @ before)
+        y1 = solver.step(term, h, 2 * h, y, None, state, False)[0]
+        return jnp.linalg.norm(y1 - power @ y)
+
+    def logm(v):  # of 1 + v
+        terms = [jnp.linalg.matrix_power(v, n) * (-1) ** (n + 1) / n for n in range(1, 30)]
+        return sum(terms)
+
+    orders = log2_ratios([error(size) for size in (0.04, 0.02, 0.01)])
+    np.testing.assert_allclose(orders, 4.0, atol=0.06)
+
+
+def test_the_first_of_two_steps_and_one_after_a_jump_are_those_of_lookback_euler():
+    term = diffrax.ODETerm(lambda t, y, args: smooth(y))
+    solver, y = TwoStepLookback(), start()
+    expected = LookbackEuler().step(term, 0.0, 0.5, y, None, None, False)[0]
+    first, *_, state, _ = solver.step(
+        term, 0.0, 0.5, y, None, solver.init(term, 0.0, 0.5, y, None), False
+    )
+    np.testing.assert_array_equal(first, expected)
+    np.testing.assert_allclose(state[1], smooth(y), rtol=1e-15)
+    after_a_jump = solver.step(term, 0.5, 1.0, y, None, state, True)[0]
+    np.testing.assert_array_equal(after_a_jump, expected)
+
+
+def test_unit_steps_of_two_are_the_map():
+    expected = start()
+    for _ in range(5):
+        expected = expected + smooth(expected)
+    y = flow(smooth, start(), 1.0, 5.0, TwoStepLookback())
+    np.testing.assert_allclose(y, expected, rtol=1e-15)
+
+
+@pytest.mark.parametrize(
+    ("solver", "kept"), [(LookbackEuler(), 0.744), (TwoStepLookback(), 0.885)], ids=["one", "two"]
+)
+def test_what_is_kept_of_a_mode_of_heavy_ball_that_turns_by_a_quarter(solver, kept):
+    """The figures of the documentation; the map keeps .9^(1/2)."""
+    turn = jnp.array([[0.0, -1.0], [1.0, 0.0]]) * 0.9**0.5 - jnp.eye(2)
+    ts = jnp.array([30.0, 40.0])
+    y = diffrax.diffeqsolve(
+        diffrax.ODETerm(lambda t, y, args: turn @ y),
+        solver,
+        0.0,
+        40.0,
+        0.5,
+        start(),
+        saveat=diffrax.SaveAt(ts=ts),
+    ).ys
+    lengths = jnp.linalg.norm(y, axis=1)
+    np.testing.assert_allclose((lengths[1] / lengths[0]) ** 0.1, kept, atol=2e-3)
+
+
 SOLVERS = {
     LookbackEuler(): 2,
+    TwoStepLookback(): 2,
     diffrax.Euler(): 1,
     diffrax.Heun(): 2,
     diffrax.Midpoint(): 2,
@@ -167,7 +231,7 @@ def test_evaluations_per_step(solver):
     assert evaluations_per_step(solver) == SOLVERS[solver]
 
 
-@pytest.mark.parametrize("solver", list(SOLVERS)[:3], ids=name_of)
+@pytest.mark.parametrize("solver", list(SOLVERS)[:4], ids=name_of)
 def test_evaluations_per_step_are_those_of_a_run(solver):
     """An independent count: the field itself counts its calls, on the host."""
     calls = []

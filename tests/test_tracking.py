@@ -14,6 +14,7 @@ from rodflow import FlowTracking, Integrator, RodFlow, StableFlow, Tracker, Trac
 WARMUP, EVERY, RECORDS = 3, 5, 6
 STEPS = np.arange(1, RECORDS + 1) * EVERY
 HEUN = Integrator(diffrax.Heun(), 0.25)
+TWO_STEP = functools.partial(RodFlow, solver=rodflow.TwoStepLookback())
 
 
 def at(index, tree):
@@ -35,7 +36,7 @@ def tracker(network_loss):
     return Tracker(
         network_loss,
         optax.adam(0.02),
-        {"stable": StableFlow, "rod": RodFlow},
+        {"stable": StableFlow, "rod": RodFlow, "two_step": TWO_STEP},
         {"stable": HEUN},
         every=EVERY,
         twins=2,
@@ -85,7 +86,12 @@ def test_records_are_those_of_stored_trajectories(tracker, params, optax_run):
         at(0, run.weights), jax.tree.map(lambda leaf: leaf[0].astype(float), run.memories)
     )
     tracker.iteration.init(params)
-    for name, integrator in (("stable", HEUN), ("rod", Integrator(rodflow.LookbackEuler(), 0.5))):
+    integrators = {
+        "stable": HEUN,
+        "rod": Integrator(rodflow.LookbackEuler(), 0.5),
+        "two_step": Integrator(rodflow.TwoStepLookback(), 0.5),
+    }
+    for name, integrator in integrators.items():
         flow, record = tracker.flows[name], tracking.flows[name]
 
         @jax.jit

@@ -31,6 +31,7 @@ from collections.abc import Callable
 from math import comb
 from typing import Any, NamedTuple
 
+import diffrax
 import equinox as eqx
 import jax
 import jax.numpy as jnp
@@ -139,8 +140,9 @@ class RodFlow(AbstractFlow):
 
     - `iteration`: the optimizer and its loss.
     - `closure`: how the oscillation is represented, `SignedRod` or `CovarianceRod`.
-    - `corrected`: add the look-back (BEA) term to the field, for solvers other than
-        `LookbackEuler`.
+    - `corrected`: add the look-back (BEA) term to the field, for solvers that do not look back.
+    - `solver`: what `track` solves it with by default, at two steps for each of the optimizer:
+        `LookbackEuler`, or `TwoStepLookback`, which keeps what momentum has left of an oscillation.
 
     Source: MATH.md sections 3 to 6; Regis & Chewi 2026, arXiv 2605.06821.
     """
@@ -148,6 +150,7 @@ class RodFlow(AbstractFlow):
     iteration: Iteration
     closure: AbstractClosure = SignedRod()
     corrected: bool = eqx.field(default=False, kw_only=True)
+    solver: diffrax.AbstractSolver = eqx.field(default=LookbackEuler(), kw_only=True)
 
     def init(self, state: PhaseState) -> Any:
         oscillates = jax.tree.map(lambda p: p is Parity.OSCILLATING, self.iteration.parity)
@@ -177,7 +180,7 @@ class RodFlow(AbstractFlow):
 
     @property
     def integrator(self) -> Integrator:
-        return Integrator(LookbackEuler(), 0.5)
+        return Integrator(self.solver, 0.5)
 
 
 def present(tree: PyTree) -> PyTree[bool]:
