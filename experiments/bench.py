@@ -92,33 +92,25 @@ def over_seeds(
 
 
 def tracking(problem: Problem, console: Console) -> None:
-    """Improvement of the default rod flow and of the one with two-step look-back.
-
-    Beside them is what a perfect model could reach on average: the distance of the stable flow in
-    units of the floor.
-    """
+    """Improvement of the default rod flow, beside what a perfect model could reach on average."""
     table = Table(title=f"improvement of RodFlow over the stable flow, seeds 0 to {SEEDS - 1}")
-    table.add_column("chain")
-    headings = ("each seed", "median", "target", "two-step", "median")
-    for heading in (*headings, "stable / floor", "rod / floor", "two-step / floor"):
-        table.add_column(heading, justify="right")
-    two_step = partial(rodflow.RodFlow, solver=rodflow.TwoStepLookback())
-    flows = {"stable": rodflow.StableFlow, "rod": rodflow.RodFlow, "two-step": two_step}
+    for heading in ("chain", "each seed", "median", "target", "stable / floor", "distance / floor"):
+        table.add_column(heading, justify="left" if heading == "chain" else "right")
+    flows = {"stable": rodflow.StableFlow, "rod": rodflow.RodFlow}
     for name, (tx, target) in chains().items():
         result = over_seeds(problem, tx, flows)
-        rod, other = (np.asarray(result.improvement()[f]) for f in ("rod", "two-step"))
+        improvement = np.asarray(result.improvement()["rod"])
         floor = np.mean(np.asarray(result.floor), axis=-1)
-        distances = [np.mean(result.flows[f].distance, axis=-1) / floor for f in flows]
+        stable, rod = (np.mean(result.flows[f].distance, axis=-1) / floor for f in flows)
         table.add_row(
             name,
-            " ".join(f"{x:.1f}" for x in rod),
-            f"{np.median(rod):.1f}",
+            " ".join(f"{x:.1f}" for x in improvement),
+            f"{np.median(improvement):.1f}",
             f"{target}",
-            " ".join(f"{x:.1f}" for x in other),
-            f"{np.median(other):.1f}",
-            *(f"{np.median(distance):.3g}" for distance in distances),
+            f"{np.median(stable):.0f}",
+            f"{np.median(rod):.1f}",
         )
-        console.print(f"  {name}: {rod} two-step {other}", style="dim")
+        console.print(f"  {name}: {improvement}", style="dim")
     console.print(table)
 
 

@@ -34,7 +34,7 @@ FLOWS = {
     "rod": Style("rod flow", "#D55E00", "-", "solid"),
     "covariance_1": Style("covariance rod, rank 1", "#CC79A7", (0, (1.5, 1)), "2px,2px"),
     "covariance_4": Style("covariance rod, rank 4", "#009E73", (0, (3, 1, 1, 1)), "dashdot"),
-    "rod_two_step": Style("rod flow, two-step", "#882255", (0, (2, 1)), "3px,1px"),
+    "rod_one_step": Style("rod flow, one-step", "#882255", (0, (2, 1)), "3px,1px"),
     "rod_at_rest": Style("rod flow from rest", "#AA4499", (0, (4, 1)), "4px,1px"),
     "central": Style("central flow", "#117733", (0, (8, 2)), "8px,2px"),
     "edge": Style("Edge Flow", "#000000", (0, (1, 1)), "1px,1px"),

@@ -23,9 +23,9 @@ def rod(kappa: float | None) -> Builder:
     return partial(rodflow.RodFlow, closure=rodflow.SignedRod(seed=kappa))
 
 
-def rod_two_step(kappa: float | None) -> Builder:
-    """The signed rod, solved to third order in linear fields."""
-    closure, solver = rodflow.SignedRod(seed=kappa), rodflow.TwoStepLookback()
+def rod_one_step(kappa: float | None) -> Builder:
+    """The signed rod, solved without memory of the step before."""
+    closure, solver = rodflow.SignedRod(seed=kappa), rodflow.LookbackEuler()
     return partial(rodflow.RodFlow, closure=closure, solver=solver)
 
 

@@ -14,7 +14,7 @@ from rodflow import FlowTracking, Integrator, RodFlow, StableFlow, Tracker, Trac
 WARMUP, EVERY, RECORDS = 3, 5, 6
 STEPS = np.arange(1, RECORDS + 1) * EVERY
 HEUN = Integrator(diffrax.Heun(), 0.25)
-TWO_STEP = functools.partial(RodFlow, solver=rodflow.TwoStepLookback())
+ONE_STEP = functools.partial(RodFlow, solver=rodflow.LookbackEuler())
 
 
 def at(index, tree):
@@ -36,7 +36,7 @@ def tracker(network_loss):
     return Tracker(
         network_loss,
         optax.adam(0.02),
-        {"stable": StableFlow, "rod": RodFlow, "two_step": TWO_STEP},
+        {"stable": StableFlow, "rod": RodFlow, "one_step": ONE_STEP},
         {"stable": HEUN},
         every=EVERY,
         twins=2,
@@ -88,8 +88,8 @@ def test_records_are_those_of_stored_trajectories(tracker, params, optax_run):
     tracker.iteration.init(params)
     integrators = {
         "stable": HEUN,
-        "rod": Integrator(rodflow.LookbackEuler(), 0.5),
-        "two_step": Integrator(rodflow.TwoStepLookback(), 0.5),
+        "rod": Integrator(rodflow.TwoStepLookback(), 0.5),
+        "one_step": Integrator(rodflow.LookbackEuler(), 0.5),
     }
     for name, integrator in integrators.items():
         flow, record = tracker.flows[name], tracking.flows[name]

@@ -49,7 +49,7 @@ class FlowName(NamedFunction):
     stable = "experiments.flows.stable"
     corrected = "experiments.flows.corrected"
     rod = "experiments.flows.rod"
-    rod_two_step = "experiments.flows.rod_two_step"
+    rod_one_step = "experiments.flows.rod_one_step"
     rod_at_rest = "experiments.flows.rod_at_rest"
     covariance_1 = "experiments.flows.covariance_1"
     covariance_4 = "experiments.flows.covariance_4"

@@ -41,7 +41,7 @@ from jaxtyping import Array, Float, PyTree
 from rodflow.flows.flow import AbstractFlow
 from rodflow.iteration import Iteration, PhaseState
 from rodflow.parity import Parity
-from rodflow.solvers import Integrator, LookbackEuler
+from rodflow.solvers import Integrator, TwoStepLookback
 
 
 def optional_array(value: Any) -> Array | None:
@@ -141,8 +141,9 @@ class RodFlow(AbstractFlow):
     - `iteration`: the optimizer and its loss.
     - `closure`: how the oscillation is represented, `SignedRod` or `CovarianceRod`.
     - `corrected`: add the look-back (BEA) term to the field, for solvers that do not look back.
-    - `solver`: what `track` solves it with by default, at two steps for each of the optimizer:
-        `LookbackEuler`, or `TwoStepLookback`, which keeps what momentum has left of an oscillation.
+    - `solver`: what `track` solves it with unless told otherwise, at two steps for each of the
+        optimizer. `TwoStepLookback` keeps what momentum leaves of an oscillation, `LookbackEuler`
+        damps it.
 
     Source: MATH.md sections 3 to 6; Regis & Chewi 2026, arXiv 2605.06821.
     """
@@ -150,7 +151,7 @@ class RodFlow(AbstractFlow):
     iteration: Iteration
     closure: AbstractClosure = SignedRod()
     corrected: bool = eqx.field(default=False, kw_only=True)
-    solver: diffrax.AbstractSolver = eqx.field(default=LookbackEuler(), kw_only=True)
+    solver: diffrax.AbstractSolver = eqx.field(default=TwoStepLookback(), kw_only=True)
 
     def init(self, state: PhaseState) -> Any:
         oscillates = jax.tree.map(lambda p: p is Parity.OSCILLATING, self.iteration.parity)

@@ -31,5 +31,5 @@ def test_every_name_builds_its_flow(iteration, name):
         assert name(None)(iteration).closure.seed is None
     if name.name.startswith("rod"):
         assert (flow.closure.lookahead == 0) == (name is FlowName.rod_at_rest)
-        two_step = isinstance(flow.solver, rodflow.TwoStepLookback)
-        assert two_step == (name is FlowName.rod_two_step)
+        one_step = not isinstance(flow.solver, rodflow.TwoStepLookback)
+        assert one_step == (name is FlowName.rod_one_step)
