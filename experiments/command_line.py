@@ -43,11 +43,14 @@ def job() -> Iterator[Path]:
     it. One of several jobs gives its line to Hydra instead, which lets the others end and then
     shows the first with the overrides of its job.
     """
-    configured = HydraConfig.get()
-    folder = Path(configured.runtime.output_dir)
-    of_many = configured.mode is RunMode.MULTIRUN
-    with told_in_one_line() if of_many else reported_in_one_line(), removed_if_empty(folder):
+    folder = Path(HydraConfig.get().runtime.output_dir)
+    with told_in_one_line() if one_of_many() else reported_in_one_line(), removed_if_empty(folder):
         yield folder
+
+
+def one_of_many() -> bool:
+    """Whether this is a job of --multirun."""
+    return HydraConfig.initialized() and HydraConfig.get().mode is RunMode.MULTIRUN
 
 
 @contextlib.contextmanager

@@ -25,8 +25,8 @@ def rod(kappa: float | None) -> Builder:
 
 def rod_one_step(kappa: float | None) -> Builder:
     """The signed rod, solved without memory of the step before."""
-    closure, solver = rodflow.SignedRod(seed=kappa), rodflow.LookbackEuler()
-    return partial(rodflow.RodFlow, closure=closure, solver=solver)
+    closure = rodflow.SignedRod(seed=kappa, solver=rodflow.LookbackEuler())
+    return partial(rodflow.RodFlow, closure=closure)
 
 
 def rod_at_rest(kappa: float | None) -> Builder:

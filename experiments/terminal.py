@@ -7,8 +7,6 @@ from contextlib import contextmanager
 
 import numpy as np
 import xarray as xr
-from hydra.core.hydra_config import HydraConfig
-from hydra.types import RunMode
 from rich.box import SIMPLE
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
@@ -16,14 +14,13 @@ from rich.table import Table
 
 from experiments import summary
 from experiments.cell import Cell
+from experiments.command_line import one_of_many
 from experiments.studies import study
 
 
 def _hides_bars(console: Console) -> bool:
     """Whether a bar would not be seen, or would be written over by those of other jobs."""
-    hydra = HydraConfig.instance()
-    of_many = hydra.cfg is not None and hydra.get().mode is RunMode.MULTIRUN
-    return of_many or not console.is_terminal
+    return one_of_many() or not console.is_terminal
 
 
 @contextmanager

@@ -1,6 +1,6 @@
 """Decompositions of small matrices that a sweep may run on every core at once.
 
-Batched LAPACK calls of jaxlib before 0.11 wait, on a thread of XLA's pool, for other threads of the
+Batched LAPACK calls of jaxlib 0.10 wait, on a thread of XLA's pool, for other threads of the
 same pool: once each of its threads waits, as when every device of a CPU decomposes a batch, the
 program never ends. A matrix on its own is decomposed where it is called, without that wait. On
 CPUs the functions here therefore take the matrices of a batch one after the other, which for small

@@ -53,11 +53,13 @@ class LookbackEuler(diffrax.AbstractSolver):
         h = terms.contr(t0, t1)
         a = (1 - h) / 2
 
-        def behind(field: PyTree) -> PyTree:
-            return (y0**ω - terms.prod(field, a) ** ω).ω
+        def stage(y: PyTree, at: tuple[Array, Array]) -> tuple[PyTree, None]:
+            t, control = at
+            return (y0**ω + terms.vf_prod(t, y, args, control) ** ω).ω, None
 
-        _, field = _two_stages(terms, t0, t0 - a, y0, args, behind)
-        y1 = (y0**ω + terms.prod(field, h) ** ω).ω
+        # A loop, so that the field is compiled once and the stages share its memory.
+        stages = (jnp.stack([t0, t0 - a]), jnp.stack([-a, h]))
+        y1, _ = jax.lax.scan(stage, y0, stages)
         return y1, None, dict(y0=y0, y1=y1), None, RESULTS.successful
 
     def func(self, terms, t0, y0, args):
@@ -89,38 +91,21 @@ class TwoStepLookback(LookbackEuler):
         known, before = solver_state
         known = known & jnp.logical_not(made_jump)
         h = terms.contr(t0, t1)
-        a, b = (1 - h) / 2, (1 - h) * (2 - h) / (6 * h)
+        a = (1 - h) / 2
+        b = jnp.where(known, (1 - h) * (2 - h) / (6 * h), 0)
 
-        def behind(field: PyTree) -> PyTree:
-            change = jax.tree.map(lambda v, w: jnp.where(known, v - w, 0), field, before)
-            return (y0**ω - terms.prod(field, a) ** ω + terms.prod(change, b) ** ω).ω
+        def stage(carry: tuple[PyTree, PyTree], at: tuple[Array, ...]) -> tuple[PyTree, None]:
+            (y, before), (t, now, past, first) = carry, at
+            field = terms.vf(t, y, args)
+            y = (y0**ω + terms.prod(field, now) ** ω + terms.prod(before, past) ** ω).ω
+            before = jax.tree.map(lambda v, w: jnp.where(first, v, w), field, before)
+            return (y, before), None
 
-        here, field = _two_stages(terms, t0, t0 - a, y0, args, behind)
-        y1 = (y0**ω + terms.prod(field, h) ** ω).ω
-        state = (jnp.array(True), here)
-        return y1, None, dict(y0=y0, y1=y1), state, RESULTS.successful
-
-
-def _two_stages(
-    terms: diffrax.AbstractTerm,
-    t0: jax.typing.ArrayLike,
-    t1: jax.typing.ArrayLike,
-    y0: PyTree,
-    args: PyTree,
-    point: Callable[[PyTree], PyTree],
-) -> tuple[PyTree, PyTree]:
-    """V at `y0`, and V at `point(V(y0))`.
-
-    In a loop, so that the field is compiled once and the stages share its memory.
-    """
-
-    def stage(y: PyTree, t: Array) -> tuple[PyTree, PyTree]:
-        field = terms.vf(t, y, args)
-        return point(field), field
-
-    _, fields = jax.lax.scan(stage, y0, jnp.stack([jnp.asarray(t0), jnp.asarray(t1)]))
-    first, second = (jax.tree.map(lambda v, i=i: v[i], fields) for i in range(2))
-    return first, second
+        # The field at y0 takes the place of the one before; nothing else is kept of the stages.
+        ts, now = jnp.stack([t0, t0 - a]), jnp.stack([b - a, h])
+        stages = (ts, now, jnp.stack([-b, jnp.zeros_like(b)]), jnp.array([True, False]))
+        (y1, here), _ = jax.lax.scan(stage, (y0, before), stages)
+        return y1, None, dict(y0=y0, y1=y1), (jnp.array(True), here), RESULTS.successful
 
 
 class Held(diffrax.AbstractSolver):

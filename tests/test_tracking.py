@@ -14,7 +14,7 @@ from rodflow import FlowTracking, Integrator, RodFlow, StableFlow, Tracker, Trac
 WARMUP, EVERY, RECORDS = 3, 5, 6
 STEPS = np.arange(1, RECORDS + 1) * EVERY
 HEUN = Integrator(diffrax.Heun(), 0.25)
-ONE_STEP = functools.partial(RodFlow, solver=rodflow.LookbackEuler())
+ONE_STEP = functools.partial(RodFlow, closure=rodflow.SignedRod(solver=rodflow.LookbackEuler()))
 
 
 def at(index, tree):

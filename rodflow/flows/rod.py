@@ -50,7 +50,9 @@ def optional_array(value: Any) -> Array | None:
 
 
 class AbstractClosure(eqx.Module):
-    """How a rod flow represents the oscillation about its centre."""
+    """How a rod flow represents the oscillation about its centre, and what solves it by default."""
+
+    solver: eqx.AbstractVar[diffrax.AbstractSolver]
 
     @abc.abstractmethod
     def init(self, iteration: Iteration, state: PhaseState, offset: PhaseState) -> Any:
@@ -89,12 +91,15 @@ class SignedRod(AbstractClosure):
     - `seed`: kappa; None for 2^13 rounding units of the parameters, 1e-3 in single precision.
     - `lookahead`: the number of steps, of one gradient each, from whose iterates the oscillation at
         the start is taken. 0 starts from x = 0.
+    - `solver`: `TwoStepLookback` keeps what momentum leaves of an oscillation, `LookbackEuler`
+        damps it.
 
     **Raises** `ValueError` for a negative number of steps. Source: MATH.md section 4.
     """
 
     seed: Float[Array, ""] | None = eqx.field(converter=optional_array, default=None)
     lookahead: int = 4
+    solver: diffrax.AbstractSolver = eqx.field(default=TwoStepLookback(), kw_only=True)
 
     def __check_init__(self) -> None:
         if self.lookahead < 0:
@@ -141,9 +146,9 @@ class RodFlow(AbstractFlow):
     - `iteration`: the optimizer and its loss.
     - `closure`: how the oscillation is represented, `SignedRod` or `CovarianceRod`.
     - `corrected`: add the look-back (BEA) term to the field, for solvers that do not look back.
-    - `solver`: what `track` solves it with unless told otherwise, at two steps for each of the
-        optimizer. `TwoStepLookback` keeps what momentum leaves of an oscillation, `LookbackEuler`
-        damps it.
+
+    Unless told otherwise `track` takes two steps of the closure's `solver` for each of the
+    optimizer.
 
     Source: MATH.md sections 3 to 6; Regis & Chewi 2026, arXiv 2605.06821.
     """
@@ -151,7 +156,6 @@ class RodFlow(AbstractFlow):
     iteration: Iteration
     closure: AbstractClosure = SignedRod()
     corrected: bool = eqx.field(default=False, kw_only=True)
-    solver: diffrax.AbstractSolver = eqx.field(default=TwoStepLookback(), kw_only=True)
 
     def init(self, state: PhaseState) -> Any:
         oscillates = jax.tree.map(lambda p: p is Parity.OSCILLATING, self.iteration.parity)
@@ -181,7 +185,7 @@ class RodFlow(AbstractFlow):
 
     @property
     def integrator(self) -> Integrator:
-        return Integrator(self.solver, 0.5)
+        return Integrator(self.closure.solver, 0.5)
 
 
 def present(tree: PyTree) -> PyTree[bool]:
