@@ -79,6 +79,11 @@ def program(devices: int) -> dict:
     return {name: [seconds_of(run), seconds_of(run)] for name, run in runs.items()}
 
 
+def accelerators() -> dict:
+    """The kind of each device that is no CPU."""
+    return {"kinds": [x.device_kind for x in jax.devices() if x.platform != "cpu"]}
+
+
 def digits() -> tuple[problems.Problem, jax.Array]:
     """The problem of MATH.md section 8 and its initial parameters."""
     problem = problems.raveled(problems.configured(config.load()))
@@ -131,8 +136,10 @@ def least_seconds(run: Callable, repeats: int = REPEATS) -> float:
     return min(seconds_of(run) for _ in range(repeats))
 
 
-PARTS = {"lanes": lanes, "cost": cost, "program": program}
+PARTS = {"lanes": lanes, "cost": cost, "program": program, "accelerators": accelerators}
 
 if __name__ == "__main__":
+    # As `experiments.runtime` has it, but for the compiled programs that it keeps.
+    jax.config.update("jax_default_matmul_precision", "highest")
     part, *devices = sys.argv[1:]
     print(json.dumps(PARTS[part](*map(int, devices))))

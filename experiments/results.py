@@ -5,7 +5,6 @@ again from the file alone.
 """
 
 import threading
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -139,7 +138,7 @@ def timed(results: xr.Dataset, seconds: dict[str, float]) -> xr.Dataset:
 
 def source() -> str:
     """Return what made the numbers: they are the same bit for bit only if this is."""
-    return f"rodflow {version('rodflow')}, jax {jax.__version__}"
+    return f"rodflow {rodflow.__version__}, jax {jax.__version__}"
 
 
 def _stem(group: Any) -> str:

@@ -7,9 +7,10 @@ one process and by two, a core each). All of them run unless some are named, and
 the figure.
 
 Measurements run in processes of their own, so that each has the devices it asks for and compiles
-all it needs. Times are the least of several and exclude compilation unless it is named. A power
-law is fitted where it should hold: to the larger half of the sizes, as a straight line through
-logarithms.
+all it needs: devices that the CPU is split into, or the accelerators there are (`processes` is of
+cores in any case). Times are the least of several and exclude compilation unless it is named. A
+power law is fitted where it should hold: to the larger half of the sizes, as a straight line
+through logarithms.
 """
 
 import argparse
@@ -20,6 +21,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections import Counter
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -42,9 +44,9 @@ FIGURE = Path("scaling.png")
 
 
 def measured(part: str, devices: int = 1) -> dict:
-    """Measure in a process with so many CPU devices."""
+    """Measure in a process of its own, with so many devices if they are the CPU's."""
     flag = f"--xla_force_host_platform_device_count={devices}"
-    arguments = [part] if part == "cost" else [part, str(devices)]
+    arguments = [part, str(devices)] if part in ("lanes", "program") else [part]
     done = subprocess.run(
         [sys.executable, "-m", "experiments.measure", *arguments],
         env=os.environ | {"XLA_FLAGS": f"{os.environ.get('XLA_FLAGS', '')} {flag}"},
@@ -61,39 +63,56 @@ def exponent(sizes, values) -> float:
     return float(np.polyfit(np.log(sizes[half:]), np.log(values[half:]), 1)[0])
 
 
+def accelerators() -> list[str]:
+    """The kinds of the accelerators that JAX finds; none if it runs on the CPU."""
+    return measured("accelerators")["kinds"]
+
+
+def devices() -> list[int]:
+    """The numbers of devices to measure with."""
+    present = len(accelerators()) or DEVICES[-1]  # a CPU is split into as many as are asked for
+    return [count for count in DEVICES if count <= present]
+
+
 def machine() -> str:
-    """The processor, the cores that may be used, and the version of JAX."""
+    """What JAX runs on: accelerators, the processor, the cores that may be used; its version."""
     model = platform.processor() or platform.machine()
     about = Path("/proc/cpuinfo")
     if about.exists():
         names = [x for x in about.read_text().splitlines() if x.startswith("model name")]
         model = names[0].partition(": ")[2] if names else model
-    return f"{model}, {cores()} cores, jax {jax.__version__}"
+    cards = [f"{count} x {kind}, " for kind, count in Counter(accelerators()).items()]
+    return f"{''.join(cards)}{model}, {cores()} cores, jax {jax.__version__}"
 
 
 def lanes(console: Console, axes: list) -> None:
     """Lanes per second against lanes and devices, and the memory of the lanes."""
-    found = {devices: measured("lanes", devices) for devices in DEVICES}
+    counts = devices()
+    found = {count: measured("lanes", count) for count in counts}
     throughput, memory = axes[:2]
     table = Table(title=f"rod flow of Adam, {SHORT} steps: lanes per second")
     table.add_column("lanes", justify="right")
-    for devices in DEVICES:
-        table.add_column(f"{devices} device{'s' * (devices > 1)}", justify="right")
+    for count in counts:
+        table.add_column(of_devices(count), justify="right")
     table.add_column("MB, 1 device", justify="right")
-    speeds = {n: np.array(LANES) / found[n]["seconds"] for n in DEVICES}
+    speeds = {n: np.array(LANES) / found[n]["seconds"] for n in counts}
     for i, count in enumerate(LANES):
         megabytes = found[1]["bytes"][i] / 1e6
-        table.add_row(str(count), *(f"{speeds[n][i]:.3g}" for n in DEVICES), f"{megabytes:.3g}")
-    slopes = [f"{exponent(LANES, speeds[n]):.2f}" for n in DEVICES]
+        table.add_row(str(count), *(f"{speeds[n][i]:.3g}" for n in counts), f"{megabytes:.3g}")
+    slopes = [f"{exponent(LANES, speeds[n]):.2f}" for n in counts]
     table.add_row("exponent", *slopes, f"{exponent(LANES, found[1]['bytes']):.2f}")
     console.print(table)
-    for devices, shade, marker in zip(DEVICES, COLOURS, figures.MARKERS, strict=False):
-        label = f"{devices} device{'s' * (devices > 1)}"
+    for count, shade, marker in zip(counts, COLOURS, figures.MARKERS, strict=False):
         line: dict[str, Any] = {"color": shade, "marker": marker, **LINE}
-        throughput.plot(LANES, speeds[devices], label=label, **line)
-        memory.plot(LANES, np.array(found[devices]["bytes"]) / 1e6, **line)
+        throughput.plot(LANES, speeds[count], label=of_devices(count), **line)
+        memory.plot(LANES, np.array(found[count]["bytes"]) / 1e6, **line)
     throughput.set(xlabel="lanes", ylabel="lanes per second")
     memory.set(xlabel="lanes", ylabel="memory on a device [MB]")
+
+
+def of_devices(count: int) -> str:
+    """What a column or a line is called."""
+    return f"{count} device{'s' * (count > 1)}"
 
 
 def cost(console: Console, axes: list) -> None:
@@ -120,7 +139,9 @@ def cost(console: Console, axes: list) -> None:
 
 def program(console: Console, _: list) -> None:
     """Many lanes in one program against a loop over compiled runs."""
-    plain, sharded = measured("program", 1), measured("program", 2)
+    counts = [count for count in devices() if count <= 2]
+    found = {count: measured("program", count) for count in counts}
+    plain = found[1]
     compiled_each, loop = plain["one"][0] * MANY, plain["loop"][1]
     table = Table(
         title=f"{MANY} learning rates, stable and rod flow of Adam, {LONG} steps: seconds"
@@ -131,15 +152,11 @@ def program(console: Console, _: list) -> None:
     once = plain["one"][0] + loop * (MANY - 1) / MANY
     table.add_row("loop, a compilation for each", "", "", f"{compiled_each:.1f}", "")
     table.add_row("loop, compiled once", f"{loop:.1f}", "1", f"{once:.1f}", "1")
-    for label, found, key in (
-        ("vmap", plain, "all"),
-        ("one lane at a time", plain, "single"),
-        ("2 devices", sharded, "all"),
-        ("2 devices, one lane at a time", sharded, "single"),
-    ):
-        first, after = found[key]
-        entries = (f"{after:.1f}", f"{loop / after:.2f}", f"{first:.1f}", f"{once / first:.2f}")
-        table.add_row(label, *entries)
+    for count in counts:
+        for label, key in (("", "all"), (", one lane at a time", "single")):
+            first, after = found[count][key]
+            entries = (f"{after:.1f}", f"{loop / after:.2f}", f"{first:.1f}", f"{once / first:.2f}")
+            table.add_row(f"{of_devices(count)}{label}", *entries)
     console.print(table)
 
 
@@ -167,6 +184,7 @@ def swept(folder: Path, on: list[int], count: int) -> tuple[float, float]:
     running = [
         subprocess.Popen(
             command,
+            env=os.environ | {"JAX_PLATFORMS": "cpu"},
             stdout=subprocess.DEVNULL,
             preexec_fn=partial(os.sched_setaffinity, 0, [core]),
         )

@@ -50,3 +50,5 @@ from rodflow.transforms.scalar_rms import scalar_rmsprop as scalar_rmsprop
 from rodflow.transforms.scalar_rms import scale_by_scalar_rms as scale_by_scalar_rms
 from rodflow.transforms.warmup import adam_2k as adam_2k
 from rodflow.transforms.warmup import second_moments_first as second_moments_first
+
+__version__ = "0.1.0"

@@ -177,7 +177,11 @@ def test_eight_devices_equal_one_and_never_wait_for_each_other():
         [sys.executable, "-c", EIGHT_DEVICES],
         cwd=root,
         env=os.environ
-        | {"PYTHONPATH": str(root), "XLA_FLAGS": "--xla_force_host_platform_device_count=8"},
+        | {
+            "PYTHONPATH": str(root),
+            "JAX_PLATFORMS": "cpu",
+            "XLA_FLAGS": "--xla_force_host_platform_device_count=8",
+        },
         capture_output=True,
         text=True,
         timeout=300,

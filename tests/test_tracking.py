@@ -350,7 +350,7 @@ def test_memory_does_not_grow_with_the_number_of_steps():
 
         return run.lower(jnp.ones(100)).compile().memory_analysis().temp_size_in_bytes
 
-    assert temporary_bytes(10) == temporary_bytes(1000)
+    assert temporary_bytes(1000) <= temporary_bytes(10)
 
 
 @pytest.mark.parametrize(

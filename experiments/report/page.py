@@ -3,13 +3,14 @@
 from base64 import b64encode
 from collections.abc import Sequence
 from datetime import UTC, datetime
-from importlib.metadata import version
 from pathlib import Path
 
+import plotly
 import xarray as xr
 from matplotlib.figure import Figure
 from plotly.offline import get_plotlyjs
 
+import rodflow
 from experiments import figures, summary
 from experiments.report import tables
 from experiments.report.cells import slugs
@@ -137,7 +138,7 @@ def _made(cells: summary.Cells, studies: Sequence[xr.Dataset]) -> str:
     counts = ", ".join(f"{count} {what}" for count, what in counted if count)
     return (
         f"{counts}{computed} · made {when} with rodflow "
-        f"{version('rodflow')}, plotly {version('plotly')}"
+        f"{rodflow.__version__}, plotly {plotly.__version__}"
     )
 
 

@@ -1,4 +1,5 @@
 import io
+from functools import partial
 
 import numpy as np
 import pytest
@@ -7,7 +8,8 @@ from rich.console import Console
 from experiments import scaling
 
 
-def made_up(part, devices=1):
+def made_up(part, devices=1, accelerators=()):
+    assert devices <= (len(accelerators) or 8)
     lanes = np.array(scaling.LANES)
     sizes = np.array([1e3, 1e4, 1e5, 1e6, 1e7])
     steps = np.array(scaling.STEPS)
@@ -20,6 +22,7 @@ def made_up(part, devices=1):
             "by_steps": {"discrete": (3e-4 * steps).tolist(), "rod": (3e-3 * steps).tolist()},
         },
         "program": {key: [3.0, 2.0] for key in ("one", "loop", "all", "single")},
+        "accelerators": {"kinds": list(accelerators)},
     }[part]
 
 
@@ -38,3 +41,17 @@ def test_tables_name_the_machine_and_the_figure_is_drawn(tmp_path, monkeypatch):
     (row,) = [line.split() for line in lines if line.split()[1:2] == ["256"]]
     assert float(row[3]) == pytest.approx(256 / (0.02 + 0.05 * 256), rel=5e-3)
     assert path.read_bytes().startswith(b"\x89PNG")
+
+
+def test_an_accelerator_is_measured_as_it_is(tmp_path, monkeypatch):
+    monkeypatch.setattr(scaling, "measured", partial(made_up, accelerators=["H100"]))
+    said = io.StringIO()
+    scaling.scaling(Console(file=said, width=120), ["lanes", "program"], tmp_path / "none.png")
+    assert said.getvalue().startswith("1 x H100, ")
+    assert "1 device" in said.getvalue()
+    assert "2 devices" not in said.getvalue()
+
+
+def test_where_there_is_no_accelerator_none_is_found(monkeypatch):
+    monkeypatch.setenv("JAX_PLATFORMS", "cpu")
+    assert scaling.accelerators() == []

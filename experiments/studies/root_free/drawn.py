@@ -82,7 +82,7 @@ def _batch_size(results: xr.Dataset) -> Figure:
         axes.set_xlabel("learning rate")
         color = COLORS[method]
         slope, expected = measures.exponent(results, method), measures.EXPONENTS[method]
-        label = f"{measures.LABELS[method]}: {slope:.2f}"
+        label = f"{measures.LABELS[method]}: {slope:z.2f}"
         summary.plot(sizes, best / best[0], "o", color=color, markersize=4.5, label=label)
         law = (sizes / sizes[0]) ** expected
         summary.plot(sizes, law, color=color, linewidth=1.0, linestyle="--",

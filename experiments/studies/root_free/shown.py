@@ -52,7 +52,7 @@ def tables(results: xr.Dataset) -> list[Table]:
             number(r) + ("" if inside else " (end)")
             for r, inside in zip(rates, interior, strict=True)
         ]
-        scaling.append([LABELS[method], *texts, f"{exponent(results, method):.2f}", f"{expected}"])
+        scaling.append([LABELS[method], *texts, f"{exponent(results, method):z.2f}", f"{expected}"])
     edges, steps = [], []
     for method, label in LABELS.items():
         one = results.sel({"method": method})
@@ -134,7 +134,7 @@ def findings(results: xr.Dataset) -> list[str]:
                 f"in float32, {within} {100 * AIM_HALF:.0f} %."
             )
     slopes = ", ".join(
-        f"{LABELS[m]} B^{exponent(results, m):.2f} (expected {e:g})" for m, e in EXPONENTS.items()
+        f"{LABELS[m]} B^{exponent(results, m):z.2f} (expected {e:g})" for m, e in EXPONENTS.items()
     )
     sentences.append(f"The best learning rate grows like {slopes}.")
     alike = results.alike
