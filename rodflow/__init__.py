@@ -30,6 +30,7 @@ from rodflow.solvers import TwoStepLookback as TwoStepLookback
 from rodflow.sweep import sweep as sweep
 from rodflow.tracking import Tracker as Tracker
 from rodflow.tracking import track as track
+from rodflow.transforms.compensation import compensate_rounding as compensate_rounding
 from rodflow.transforms.inverse_free_shampoo import if_shampoo as if_shampoo
 from rodflow.transforms.inverse_free_shampoo import scale_by_if_shampoo as scale_by_if_shampoo
 from rodflow.transforms.named import OPTIMIZERS as OPTIMIZERS

@@ -1,5 +1,7 @@
 """Optax transformations that Optax lacks, and the optimizers of the papers by name."""
 
+from rodflow.transforms.compensation import CompensateRoundingState as CompensateRoundingState
+from rodflow.transforms.compensation import compensate_rounding as compensate_rounding
 from rodflow.transforms.inverse_free_shampoo import ScaleByIfShampooState as ScaleByIfShampooState
 from rodflow.transforms.inverse_free_shampoo import if_shampoo as if_shampoo
 from rodflow.transforms.inverse_free_shampoo import scale_by_if_shampoo as scale_by_if_shampoo

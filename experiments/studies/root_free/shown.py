@@ -80,7 +80,7 @@ def tables(results: xr.Dataset) -> list[Table]:
             tested,
         ),
         Table(
-            "The same in bfloat16",
+            "The same in bfloat16, parameters and all, what rounding takes from them compensated",
             ["", "training loss over that in float32", "test accuracy, %"],
             halves,
         ),

@@ -11,6 +11,7 @@ import numpy as np
 import optax
 from jaxtyping import Array, Float, Int, Key, PyTree
 
+import rodflow
 from experiments.problems.data.dataset import Dataset
 from experiments.problems.losses import cross_entropy
 from experiments.problems.models.model import Model
@@ -82,9 +83,9 @@ def trainer(
 ) -> Trainer:
     """Compile the training of one model by one method; the learning rate decays by a cosine.
 
-    Parameters and state of the optimizer are kept in `dtype`, and gradients are computed in it. Any
-    number of runs is trained, `LANES` at a time, by the same program. A run that diverges has the
-    loss infinity.
+    Parameters and state of the optimizer are kept in `dtype`, and gradients are computed in it;
+    below float32, what rounding takes from the parameters is compensated. Any number of runs is
+    trained, `LANES` at a time, by the same program. A run that diverges has the loss infinity.
     """
 
     # The data are an argument: constants of this size take the compiler longer than the rest.
@@ -96,6 +97,8 @@ def trainer(
         params = jax.tree.map(lambda p: p.astype(dtype), model.init(weights))
         schedule = optax.cosine_decay_schedule(h.learning_rate, steps)
         tx = chain(h, schedule, batch_size)
+        if jnp.finfo(dtype).bits < 32:
+            tx = optax.chain(tx, rodflow.compensate_rounding())
 
         def step(carry, indices):
             params, state = carry

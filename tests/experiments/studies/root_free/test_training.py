@@ -74,3 +74,12 @@ def test_a_run_that_diverges_is_the_worst_there_is(train):
     outcome = train(parameters([np.inf, 0.1], [0, 0], [1, 1], [1, 1]), np.array([0, 0]))
     assert outcome.train_loss[0] == np.inf and outcome.test_accuracy[0] == 0
     assert np.isfinite(outcome.train_loss[1])
+
+
+def test_in_a_narrow_type_no_update_is_lost(data, network):
+    h, seeds = parameters(3e-3, 0.0, 0.9, 0.1), np.array([3])
+    start, wide, narrow = (
+        training.trainer(data, network, METHODS["sgd"], 4, steps, dtype)(h, seeds).train_loss
+        for steps, dtype in ((1, jnp.float32), (240, jnp.float32), (240, jnp.bfloat16))
+    )
+    np.testing.assert_allclose(start - narrow, start - wide, rtol=0.1)

@@ -1,0 +1,102 @@
+r"""Compensated summation of updates: parameters in narrow types that lose nothing of them.
+
+A parameter of type bfloat16 keeps 8 bits: an update of less than 1/512 of it is lost when the two
+are added, and training stops early. What rounding takes is therefore kept, in the type of the
+parameter, and added to the next update; the two numbers together have twice the bits. This takes
+less memory than a copy of the parameters in float32, and the model sees nothing but narrow types.
+
+On the rod (MATH.md section 6) the remainder is auxiliary, and of the size of rounding.
+
+Kahan 1965 (doi:10.1145/363707.363723); for training, Zamirai et al. 2020 (arXiv 2010.06192).
+"""
+
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import optax
+from jaxtyping import PyTree
+
+
+class CompensateRoundingState(NamedTuple):
+    """What rounding has taken from the parameters so far."""
+
+    remainder: PyTree  # leaves have the shapes and dtypes of the parameters.
+
+
+def compensate_rounding() -> optax.GradientTransformationExtraArgs:
+    r"""Add to each update what the rounding of the earlier ones took from the parameters.
+
+    It belongs at the end of a chain. With :math:`\mathrm{rd}` the rounding to the dtype of the
+    parameters :math:`w`, the update :math:`v` before, and :math:`e_0 = 0`,
+
+    .. math::
+
+      s \leftarrow v + e_t, \qquad
+      u \leftarrow \mathrm{rd}(\mathrm{rd}(w + s) - w), \qquad
+      e_{t+1} \leftarrow s - (\mathrm{rd}(w + u) - w).
+
+    Sums are taken in float32, or the dtype of the parameters if that is wider.
+
+    Returns:
+      A :class:`optax.GradientTransformationExtraArgs` object, whose updates have the dtype of the
+      parameters.
+
+    Raises:
+      ValueError: The parameters are no real floats or, at an update, not given.
+
+    Examples:
+      >>> import jax.numpy as jnp
+      >>> import optax
+      >>> from rodflow.transforms import compensate_rounding
+      >>> for tx in optax.sgd(1e-3), optax.chain(optax.sgd(1e-3), compensate_rounding()):
+      ...   params = jnp.array(1., jnp.bfloat16)
+      ...   state = tx.init(params)
+      ...   for _ in range(500):
+      ...     updates, state = tx.update(jnp.array(1., jnp.bfloat16), state, params)
+      ...     params = optax.apply_updates(params, updates)
+      ...   print(params)
+      1
+      0.5
+
+    References:
+      Kahan, `Further Remarks on Reducing Truncation Errors
+      <https://doi.org/10.1145/363707.363723>`_, 1965
+
+      Zamirai et al, `Revisiting BFloat16 Training <https://arxiv.org/abs/2010.06192>`_, 2020
+    """
+
+    def init_fn(params):
+        for leaf in jax.tree.leaves(params):
+            if not jnp.issubdtype(leaf.dtype, jnp.floating):
+                raise ValueError(f"A parameter is {leaf.dtype}; rounding is that of real floats.")
+        return CompensateRoundingState(jax.tree.map(jnp.zeros_like, params))
+
+    def update_fn(updates, state, params=None, **extra_args):
+        del extra_args
+        if params is None:
+            raise ValueError("`params` is None; rounding needs the parameters that are updated.")
+        both = jax.tree.map(_split, params, updates, state.remainder)
+        updates, remainder = jax.tree.transpose(
+            jax.tree.structure(params), jax.tree.structure((0, 0)), both
+        )
+        return updates, CompensateRoundingState(remainder)
+
+    return optax.GradientTransformationExtraArgs(init_fn, update_fn)
+
+
+def _split(
+    param: jax.Array, update: jax.Array, remainder: jax.Array
+) -> tuple[jax.Array, jax.Array]:
+    """What is added to the parameter now, and what is left for later."""
+    kind = jnp.finfo(param.dtype)
+    wide = jnp.promote_types(param.dtype, jnp.float32)
+
+    # Rounded here and now: a compiler is free to leave out a cast forth and back.
+    def rounded(x: jax.Array) -> jax.Array:
+        return jax.lax.reduce_precision(x, kind.nexp, kind.nmant)
+
+    old, due = param.astype(wide), update.astype(wide) + remainder.astype(wide)
+    now = rounded(rounded(old + due) - old)
+    later = due - (rounded(old + now) - old)
+    return now.astype(param.dtype), later.astype(param.dtype)
