@@ -4,8 +4,9 @@ The parts are `tracking` (every optimizer and chain on the problem of MATH.md se
 seeds as lanes of one program), `covariance` (the published rod flow at ranks 1 and 4), `cost` (wall
 clock relative to the discrete run), `sweep` (lanes under vmap against runs one after the other),
 `memory` (of a tracked run, against that of the optimizer and of one gradient), `peers` (every
-continuous-time model in double precision), `epochs` (of minibatches, as a map) and `scaling` (with
-lanes, devices, parameters, steps and processes, and its figure).
+continuous-time model in double precision), `onset` (what starts the oscillation), `epochs` (of
+minibatches, as a map) and `scaling` (with lanes, devices, parameters, steps and processes, and its
+figure).
 All of them run unless some are named. Times are the best of several, so that they can be compared
 on a busy machine; distances are measured as in MATH.md section 7.
 """
@@ -24,7 +25,7 @@ from rich.console import Console
 from rich.table import Table
 
 import rodflow
-from experiments import config, epochs, optimizers, peers, problems, runtime, scaling
+from experiments import config, epochs, onset, optimizers, peers, problems, runtime, scaling
 from experiments.problems import Problem
 from experiments.timing import best_seconds, first_seconds
 
@@ -235,6 +236,7 @@ PARTS = {
     "sweep": sweep,
     "memory": memory,
     "peers": lambda _, console: peers.peers(console),
+    "onset": lambda _, console: onset.onset(console),
     "epochs": lambda _, console: epochs.epochs(console),
     "scaling": lambda _, console: scaling.scaling(console, list(scaling.PARTS)),
 }
