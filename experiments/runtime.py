@@ -23,6 +23,8 @@ def configure() -> list[str]:
         Remarks for the user, one line each; usually none.
     """
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")  # the C++ side of JAX reads it on import
+    # The workers of a study share a GPU, and JAX would take three quarters of it for each of them.
+    os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")
 
     import jax
 

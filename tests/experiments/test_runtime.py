@@ -33,6 +33,19 @@ def test_sets_precision_and_cache(tmp_path, monkeypatch):
     assert option("jax_compilation_cache_dir") == str(tmp_path / "rodflow")
 
 
+@pytest.mark.parametrize(("before", "after"), [(None, "false"), ("true", "true")])
+def test_processes_share_a_gpu_unless_the_user_wants_it_otherwise(
+    before, after, tmp_path, monkeypatch
+):
+    monkeypatch.setenv("JAX_COMPILATION_CACHE_DIR", str(tmp_path))
+    key = "XLA_PYTHON_CLIENT_PREALLOCATE"
+    monkeypatch.setenv(key, before or "")  # to be restored at the end
+    if before is None:
+        monkeypatch.delenv(key)
+    runtime.configure()
+    assert os.environ[key] == after
+
+
 def test_a_folder_of_the_users_choice_wins(tmp_path, monkeypatch):
     monkeypatch.setenv("JAX_COMPILATION_CACHE_DIR", str(tmp_path))
     assert runtime.cache_folder() == tmp_path
