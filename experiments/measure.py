@@ -13,7 +13,7 @@ import jax
 import numpy as np
 
 import rodflow
-from experiments import config, problems
+from experiments import config, problems, runtime
 
 LANES = (1, 4, 16, 64, 256)
 WIDTHS = (12, 56, 208, 690, 2220)  # of three hidden layers: about 1e3, 1e4 ... 1e7 parameters
@@ -139,7 +139,6 @@ def least_seconds(run: Callable, repeats: int = REPEATS) -> float:
 PARTS = {"lanes": lanes, "cost": cost, "program": program, "accelerators": accelerators}
 
 if __name__ == "__main__":
-    # As `experiments.runtime` has it, but for the compiled programs that it keeps.
-    jax.config.update("jax_default_matmul_precision", "highest")
+    runtime.exact_products()  # and no compiled programs of earlier runs
     part, *devices = sys.argv[1:]
     print(json.dumps(PARTS[part](*map(int, devices))))

@@ -22,11 +22,12 @@ from rich.table import Table
 
 import rodflow
 from experiments import config, optimizers, problems
+from rodflow.flows.critical import first_modes
 
 OPTIMIZERS = ("adam", "scalar_adam")
 ORDER = 8  # of the difference
 EVERY, RECORDS = 10, 20
-TURNS = 200  # of the power iteration
+MODES = 4  # that are looked for
 
 
 class Onset(NamedTuple):
@@ -47,23 +48,10 @@ def alternating(path: Float[np.ndarray, "steps n"], step: int) -> Float[np.ndarr
 def sharpest(
     iteration: rodflow.Iteration, state: rodflow.PhaseState
 ) -> tuple[Float[Array, ""], Float[Array, " n"]]:
-    """The effective sharpness, and the covector that takes lengths along its direction.
-
-    By power iteration from above: the curvatures of a trained network that are negative are small.
-    """
-    root = jnp.sqrt(rodflow.nyquist_response(iteration, state))
-
-    def product(v: Array) -> Array:
-        gradient = jax.grad(iteration.loss)
-        return root * jax.jvp(gradient, (state.params,), (root * v,))[1] / 2
-
-    def turn(v: Array, _: None) -> tuple[Array, None]:
-        new = product(v)
-        return new / jnp.linalg.norm(new), None
-
-    start = jax.random.normal(jax.random.key(0), state.params.shape)
-    v, _ = jax.lax.scan(turn, start / jnp.linalg.norm(start), length=TURNS)
-    return v @ product(v), v / root * jnp.linalg.norm(root * v)
+    """The effective sharpness, and the covector that takes lengths along its direction."""
+    modes = first_modes(iteration, state, MODES)
+    covector = modes.vectors[0] / jnp.sqrt(modes.response)
+    return modes.values[0] / 2, covector * jnp.linalg.norm(modes.displacements[0])
 
 
 def followed(

@@ -28,9 +28,7 @@ def configure() -> list[str]:
 
     import jax
 
-    # Accelerators round the inputs of matrix products to 10 bits or fewer by default, which would
-    # be taken for a difference between a flow and the iterates.
-    jax.config.update("jax_default_matmul_precision", "highest")
+    exact_products()
     for chatty in ("jax", "matplotlib"):
         logging.getLogger(chatty).setLevel(logging.ERROR)
     # A full disk must not spoil a run only because a compiled program could not be kept.
@@ -45,6 +43,17 @@ def configure() -> list[str]:
         return [f"compiled programs are not kept for the next run: cannot write {folder}"]
     jax.config.update("jax_compilation_cache_dir", str(folder))
     return []
+
+
+def exact_products() -> None:
+    """Compute matrix products in the precision of their inputs.
+
+    Accelerators round them to 10 bits or fewer by default, which would be taken for a difference
+    between a flow and the iterates.
+    """
+    import jax
+
+    jax.config.update("jax_default_matmul_precision", "highest")
 
 
 @contextlib.contextmanager

@@ -68,26 +68,19 @@ def accelerators() -> list[str]:
     return measured("accelerators")["kinds"]
 
 
-def devices() -> list[int]:
-    """The numbers of devices to measure with."""
-    present = len(accelerators()) or DEVICES[-1]  # a CPU is split into as many as are asked for
-    return [count for count in DEVICES if count <= present]
-
-
-def machine() -> str:
+def machine(cards: list[str]) -> str:
     """What JAX runs on: accelerators, the processor, the cores that may be used; its version."""
     model = platform.processor() or platform.machine()
     about = Path("/proc/cpuinfo")
     if about.exists():
         names = [x for x in about.read_text().splitlines() if x.startswith("model name")]
         model = names[0].partition(": ")[2] if names else model
-    cards = [f"{count} x {kind}, " for kind, count in Counter(accelerators()).items()]
-    return f"{''.join(cards)}{model}, {cores()} cores, jax {jax.__version__}"
+    kinds = [f"{count} x {kind}, " for kind, count in Counter(cards).items()]
+    return f"{''.join(kinds)}{model}, {cores()} cores, jax {jax.__version__}"
 
 
-def lanes(console: Console, axes: list) -> None:
-    """Lanes per second against lanes and devices, and the memory of the lanes."""
-    counts = devices()
+def lanes(console: Console, axes: list, counts: list[int]) -> None:
+    """Lanes per second against lanes and numbers of devices, and the memory of the lanes."""
     found = {count: measured("lanes", count) for count in counts}
     throughput, memory = axes[:2]
     table = Table(title=f"rod flow of Adam, {SHORT} steps: lanes per second")
@@ -115,7 +108,7 @@ def of_devices(count: int) -> str:
     return f"{count} device{'s' * (count > 1)}"
 
 
-def cost(console: Console, axes: list) -> None:
+def cost(console: Console, axes: list, _: list[int]) -> None:
     """Time against parameters and steps."""
     found = measured("cost")
     sizes = found["parameters"]
@@ -137,9 +130,9 @@ def cost(console: Console, axes: list) -> None:
         panel.set(xlabel=heading, ylabel=title)
 
 
-def program(console: Console, _: list) -> None:
-    """Many lanes in one program against a loop over compiled runs."""
-    counts = [count for count in devices() if count <= 2]
+def program(console: Console, _: list, counts: list[int]) -> None:
+    """Many lanes in one program, on up to two devices, against a loop over compiled runs."""
+    counts = [count for count in counts if count <= 2]
     found = {count: measured("program", count) for count in counts}
     plain = found[1]
     compiled_each, loop = plain["one"][0] * MANY, plain["loop"][1]
@@ -160,7 +153,7 @@ def program(console: Console, _: list) -> None:
     console.print(table)
 
 
-def processes(console: Console, _: list) -> None:
+def processes(console: Console, _: list, __: list[int]) -> None:
     """The command of a sweep: one process on one core, two processes on a core each."""
     table = Table(title="python -m experiments.run study=sweep, 48 lanes: seconds")
     table.add_column("processes, a core each")
@@ -205,12 +198,15 @@ PARTS = {"lanes": lanes, "cost": cost, "program": program, "processes": processe
 
 def scaling(console: Console, parts: list[str], path: Path = FIGURE) -> None:
     """Measure some parts, print their tables, and draw what has been measured for the figure."""
-    console.print(machine(), style="bold", highlight=False)
+    cards = accelerators()
+    # A CPU is split into as many devices as are asked for.
+    counts = [count for count in DEVICES if not cards or count <= len(cards)]
+    console.print(machine(cards), style="bold", highlight=False)
     with mpl.rc_context(figures.STYLE):
         figure = Figure(figsize=(7.2, 4.8), layout="constrained")
         axes = list(figure.subplots(2, 2).flat)
         for part in parts:
-            PARTS[part](console, axes)
+            PARTS[part](console, axes, counts)
         if not {"lanes", "cost"} <= set(parts):
             return
         titles = ("Throughput of a sweep", "Memory of a sweep", "Cost of a step", "Cost of a run")

@@ -5,7 +5,7 @@ are added, and training stops early. What rounding takes is therefore kept, in t
 parameter, and added to the next update; the two numbers together have twice the bits. This takes
 less memory than a copy of the parameters in float32, and the model sees nothing but narrow types.
 
-On the rod (MATH.md section 6) the remainder is auxiliary, and of the size of rounding.
+On the rod (MATH.md section 6) the remainder oscillates like the parameters, by what is rounded.
 
 Kahan 1965 (doi:10.1145/363707.363723); for training, Zamirai et al. 2020 (arXiv 2010.06192).
 """
@@ -36,7 +36,7 @@ def compensate_rounding() -> optax.GradientTransformationExtraArgs:
       u \leftarrow \mathrm{rd}(\mathrm{rd}(w + s) - w), \qquad
       e_{t+1} \leftarrow s - (\mathrm{rd}(w + u) - w).
 
-    Sums are taken in float32, or the dtype of the parameters if that is wider.
+    All of it is in the dtype of the parameters, whatever that of the updates.
 
     Returns:
       A :class:`optax.GradientTransformationExtraArgs` object, whose updates have the dtype of the
@@ -76,7 +76,7 @@ def compensate_rounding() -> optax.GradientTransformationExtraArgs:
         del extra_args
         if params is None:
             raise ValueError("`params` is None; rounding needs the parameters that are updated.")
-        both = jax.tree.map(_split, params, updates, state.remainder)
+        both = jax.tree.map(compensated, params, updates, state.remainder)
         updates, remainder = jax.tree.transpose(
             jax.tree.structure(params), jax.tree.structure((0, 0)), both
         )
@@ -85,18 +85,19 @@ def compensate_rounding() -> optax.GradientTransformationExtraArgs:
     return optax.GradientTransformationExtraArgs(init_fn, update_fn)
 
 
-def _split(
-    param: jax.Array, update: jax.Array, remainder: jax.Array
+def compensated(
+    value: jax.Array, change: jax.Array, remainder: jax.Array
 ) -> tuple[jax.Array, jax.Array]:
-    """What is added to the parameter now, and what is left for later."""
-    kind = jnp.finfo(param.dtype)
-    wide = jnp.promote_types(param.dtype, jnp.float32)
+    """What is to be added to `value` now, and what is left for later; all in the dtype of `value`.
 
-    # Rounded here and now: a compiler is free to leave out a cast forth and back.
+    Exact but for the rounding of `change + remainder` and of what is left.
+    """
+    kind = jnp.finfo(value.dtype)
+
+    # Rounded here and now: a compiler is free to keep more bits, and nothing would be left.
     def rounded(x: jax.Array) -> jax.Array:
         return jax.lax.reduce_precision(x, kind.nexp, kind.nmant)
 
-    old, due = param.astype(wide), update.astype(wide) + remainder.astype(wide)
-    now = rounded(rounded(old + due) - old)
-    later = due - (rounded(old + now) - old)
-    return now.astype(param.dtype), later.astype(param.dtype)
+    due = rounded(change.astype(value.dtype) + remainder)
+    now = rounded(rounded(value + due) - value)
+    return now, rounded(due - rounded(rounded(value + now) - value))

@@ -29,6 +29,8 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
+from rodflow.transforms.compensation import compensated
+
 Matrix = Float[Array, "_ _"] | Float[Array, " _"]  # square, or the diagonal of a square one
 
 
@@ -79,11 +81,8 @@ def learn(
         if remainder is None:
             moved.append(Factor(matrix + step, m, None))
             continue
-        step = step + remainder
-        # Rounded here and now: a compiler is free to round the sum later, and nothing would remain.
-        kind = jnp.finfo(matrix.dtype)
-        rounded = jax.lax.reduce_precision(matrix + step, kind.nexp, kind.nmant)
-        moved.append(Factor(rounded, m, step - (rounded - matrix)))
+        step, remainder = compensated(matrix, step, remainder)
+        moved.append(Factor(matrix + step, m, remainder))
     return tuple(moved)
 
 
