@@ -26,7 +26,7 @@ from rodflow.records import Tracking as Tracking
 from rodflow.solvers import Held as Held
 from rodflow.solvers import Integrator as Integrator
 from rodflow.solvers import LookbackEuler as LookbackEuler
-from rodflow.solvers import TwoStepLookback as TwoStepLookback
+from rodflow.solvers import OneLegLookback as OneLegLookback
 from rodflow.sweep import sweep as sweep
 from rodflow.tracking import Tracker as Tracker
 from rodflow.tracking import track as track

@@ -55,8 +55,8 @@ class CovarianceRodState(NamedTuple):
 class CovarianceRod(AbstractClosure):
     """Sigma = Y C Y' of rank `rank`; rank 1 is the rod of the papers.
 
-    `seed` is kappa, of the floor kappa^2 |A|^2 of C. `solver` is without memory: with that of
-    `TwoStepLookback` the rod of rank 1 comes less close, and that of rank 4 diverges sooner.
+    `seed` is kappa, of the floor kappa^2 |A|^2 of C. `solver` has no memory of the path: with
+    `OneLegLookback` the rod of rank 1 comes less close.
     **Raises** `ValueError` for a rank below 1.
     Source: MATH.md section 3.
     """

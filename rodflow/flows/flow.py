@@ -32,7 +32,7 @@ class Work(NamedTuple):
 class AbstractFlow(eqx.Module):
     """What every flow can do; `corrected` adds the look-back (BEA) term to its field.
 
-    `LookbackEuler` and `TwoStepLookback` supply that term themselves and want `corrected=False`;
+    `LookbackEuler` and `OneLegLookback` supply that term themselves and want `corrected=False`;
     any other Diffrax solver follows the iterates to second order with `corrected=True` (MATH.md
     section 5).
     """

@@ -41,7 +41,7 @@ from jaxtyping import Array, Float, PyTree
 from rodflow.flows.flow import AbstractFlow
 from rodflow.iteration import Iteration, PhaseState
 from rodflow.parity import Parity
-from rodflow.solvers import Integrator, TwoStepLookback
+from rodflow.solvers import Integrator, OneLegLookback
 
 
 def optional_array(value: Any) -> Array | None:
@@ -91,15 +91,15 @@ class SignedRod(AbstractClosure):
     - `seed`: kappa; None for 2^13 rounding units of the parameters, 1e-3 in single precision.
     - `lookahead`: the number of steps, of one gradient each, from whose iterates the oscillation at
         the start is taken. 0 starts from x = 0.
-    - `solver`: `TwoStepLookback` keeps what momentum leaves of an oscillation, `LookbackEuler`
-        damps it.
+    - `solver`: `OneLegLookback` keeps what momentum leaves of an oscillation; `LookbackEuler`
+        damps it, for twice the gradients.
 
     **Raises** `ValueError` for a negative number of steps. Source: MATH.md section 4.
     """
 
     seed: Float[Array, ""] | None = eqx.field(converter=optional_array, default=None)
     lookahead: int = 4
-    solver: diffrax.AbstractSolver = eqx.field(default=TwoStepLookback(), kw_only=True)
+    solver: diffrax.AbstractSolver = eqx.field(default=OneLegLookback(), kw_only=True)
 
     def __check_init__(self) -> None:
         if self.lookahead < 0:

@@ -31,5 +31,5 @@ def test_every_name_builds_its_flow(iteration, name):
         assert name(None)(iteration).closure.seed is None
     if name.name.startswith("rod"):
         assert (flow.closure.lookahead == 0) == (name is FlowName.rod_at_rest)
-        one_step = not isinstance(flow.integrator.solver, rodflow.TwoStepLookback)
+        one_step = not isinstance(flow.integrator.solver, rodflow.OneLegLookback)
         assert one_step == (name is FlowName.rod_one_step)

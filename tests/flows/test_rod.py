@@ -10,11 +10,11 @@ from chex import assert_trees_all_close, assert_trees_all_equal
 from rodflow import (
     Iteration,
     LookbackEuler,
+    OneLegLookback,
     Parity,
     RodFlow,
     SignedRod,
     StableFlow,
-    TwoStepLookback,
 )
 from rodflow.solvers import evaluations_per_step
 
@@ -309,7 +309,7 @@ def test_center_loss_and_extent():
     np.testing.assert_allclose(flow.predicted_loss(y), sum(ends) / 2, rtol=1e-14)
     np.testing.assert_allclose(flow.extent(y), 0.5, rtol=1e-14)
     assert flow.integrator.dt0 == 0.5
-    assert isinstance(flow.integrator.solver, TwoStepLookback)
+    assert isinstance(flow.integrator.solver, OneLegLookback)
 
 
 @pytest.mark.parametrize("flow_type", [StableFlow, RodFlow])
