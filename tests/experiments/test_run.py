@@ -44,7 +44,7 @@ def test_a_run_leaves_its_folder(cli, tmp_path):
         assert variable.attrs["long_name"], name
         assert name == "flow" or variable.attrs["units"], name
     assert "learning_rate: 0.2" in measured.attrs["configuration"]
-    assert (measured.gradients.sel(flow="rod") == 8).all()
+    assert (measured.gradients.sel(flow="rod") == 4).all()
 
 
 @pytest.mark.parametrize(
