@@ -86,7 +86,7 @@ class OneLegLookback(LookbackEuler):
     only begun to grow are not looked back at below zero. Fixed step sizes only. In the terms of
     Dahlquist 1975 it is a one-leg method.
 
-    **Arguments:** None.
+    **Arguments:** None. Source: ours, on MATH.md section 5.
     """
 
     def init(self, terms, t0, t1, y0, args):
