@@ -31,6 +31,8 @@ study: $(STAMP)
 report: $(STAMP)
 	$(BIN)/python -m experiments.report $(ARGS)
 
+# Most of its time is compilation; test-all has the programs that users run.
+test: export XLA_FLAGS := --xla_backend_optimization_level=0 $(XLA_FLAGS)
 test: $(STAMP)
 	$(BIN)/python -m pytest -n 2 $(ARGS)
 

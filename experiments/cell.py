@@ -16,7 +16,7 @@ import time
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import equinox as eqx
 import jax
@@ -30,7 +30,10 @@ from experiments import config as configuration
 from experiments.config import RunConfig
 from experiments.observation import flow_observer, observer
 from experiments.schemas.functions import FlowName
-from experiments.storage import write_atomically
+from experiments.storage import remove_leftovers, write_atomically
+
+TEMPORARY = ("segment-*.nc", "checkpoint")
+"""What is in the folder of a cell until it is finished."""
 
 
 class Cell(NamedTuple):
@@ -75,7 +78,9 @@ def run(cell: Cell) -> xr.Dataset:
         OSError: something could not be written; what was written before stays.
     """
     if _results(cell).exists():
-        return finished(cell)
+        whole = finished(cell)
+        remove_leftovers(cell.folder, *TEMPORARY)
+        return whole
     cell.folder.mkdir(parents=True, exist_ok=True)
     begin = time.perf_counter()
     start, advance, per_step = _programs(cell)
@@ -95,8 +100,7 @@ def run(cell: Cell) -> xr.Dataset:
     times |= {"seconds": seconds}
     write_atomically(cell.folder / "seconds.json", json.dumps(times).encode())
     results.save(whole, _results(cell))
-    for leftover in (*(_segment(cell, k) for k in range(done)), _checkpoint(cell)):
-        leftover.unlink(missing_ok=True)
+    remove_leftovers(cell.folder, *TEMPORARY)
     return whole
 
 
@@ -110,6 +114,18 @@ def finished(cell: Cell) -> xr.Dataset:
     whole = _load(path)
     check_same(path, json.loads(whole.attrs["identity"]), cell.identity)
     return whole
+
+
+def check(cell: Cell) -> None:
+    """Refuse a folder with results or a checkpoint of another configuration.
+
+    Raises:
+        ValueError: it is, or what is there is damaged.
+    """
+    if _results(cell).exists():
+        finished(cell)
+    elif _checkpoint(cell).exists():
+        _check_header(cell, checkpoint.header(_checkpoint(cell)))
 
 
 def segments_of(cell: Cell) -> int:
@@ -173,10 +189,14 @@ def _resume(cell: Cell, start: Callable[[], PyTree]) -> tuple[PyTree, int, float
     if not path.exists():
         return start(), 0, 0.0
     state, header = checkpoint.load(path, eqx.filter_eval_shape(start))
-    check_same(path, header, cell.identity | made_by() | {"records": cell.records})
+    _check_header(cell, header)
     for k in range(header["done"]):
         _load(_segment(cell, k))
     return jax.tree.map(jnp.asarray, state), header["done"], header["seconds"]
+
+
+def _check_header(cell: Cell, header: dict[str, Any]) -> None:
+    check_same(_checkpoint(cell), header, cell.identity | made_by() | {"records": cell.records})
 
 
 def _load(path: Path) -> xr.Dataset:

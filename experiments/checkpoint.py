@@ -35,6 +35,23 @@ def load(path: Path, like: PyTree) -> tuple[PyTree, dict[str, Any]]:
     Raises:
         ValueError: the file is damaged, or of a state of another structure.
     """
+    header, payload = _read(path)
+    try:
+        return eqx.tree_deserialise_leaves(io.BytesIO(payload), like), header
+    except Exception as error:
+        raise ValueError(f"{path} is the checkpoint of another kind of run") from error
+
+
+def header(path: Path) -> dict[str, Any]:
+    """Read what a checkpoint is of.
+
+    Raises:
+        ValueError: the file is damaged.
+    """
+    return _read(path)[0]
+
+
+def _read(path: Path) -> tuple[dict[str, Any], bytes]:
     line, _, payload = path.read_bytes().partition(b"\n")
     try:
         header = json.loads(line)
@@ -43,10 +60,7 @@ def load(path: Path, like: PyTree) -> tuple[PyTree, dict[str, Any]]:
         intact = False
     if not intact:
         raise ValueError(f"{path} is damaged; delete it to begin this run again")
-    try:
-        return eqx.tree_deserialise_leaves(io.BytesIO(payload), like), header
-    except Exception as error:
-        raise ValueError(f"{path} is the checkpoint of another kind of run") from error
+    return header, payload
 
 
 def checksum(content: bytes) -> str:

@@ -21,7 +21,8 @@ class Comparison(NamedTuple):
 
     - `distance`, `end`: to the mean of run and twins, over the floor: in the mean, and at the end.
     - `loss_error`: relative, against the mean loss of run and twins.
-    - `delay`: optimizer steps from the onset of the iterates' oscillation to that of the model's.
+    - `delay`: optimizer steps from the onset of the iterates' oscillation to that of the model's;
+        infinite if the model's never sets in, NaN if that of the iterates does not.
     - `sharpness`: the largest effective sharpness at the centre of the flow over the run.
     - `gradients`, `hessians`, `thirds`: evaluations per optimizer step.
     - `time`: wall clock in units of that of the iterates.
@@ -48,6 +49,12 @@ def onset(extent: np.ndarray, steps: np.ndarray) -> float:
     return float(steps[np.argmax(leapt)]) if leapt.any() else float("nan")
 
 
+def _delay(extent: np.ndarray, oscillation: np.ndarray, steps: np.ndarray) -> float:
+    """How many steps later the oscillation of a model sets in than that of the iterates."""
+    began = onset(oscillation, steps)
+    return np.nan if np.isnan(began) else np.nan_to_num(onset(extent, steps), nan=np.inf) - began
+
+
 def compare(cell: xr.Dataset, flow: str) -> Comparison:
     """Reduce a cell with twins to what it says about one of its models.
 
@@ -59,10 +66,10 @@ def compare(cell: xr.Dataset, flow: str) -> Comparison:
     one = cell.sel(flow=flow)
     floor = cell.floor.mean("step")
     last = cell.floor.isel(step=-1)
+    extents, oscillations = one.extent.transpose("seed", "step"), cell.oscillation
     delays = [
-        onset(one.extent.sel(seed=seed).values, cell.step.values)
-        - onset(cell.oscillation.sel(seed=seed).values, cell.step.values)
-        for seed in cell.seed.values
+        _delay(*pair, cell.step.values)
+        for pair in zip(extents.values, oscillations.transpose("seed", "step").values, strict=True)
     ]
     work = {name: median(one[name].mean("step")) for name in ("gradients", "hessians", "thirds")}
     nan = float("nan")
@@ -126,4 +133,5 @@ def _shown(entry: Comparison | None, best: float) -> str:
 
 def _middle(values: Sequence[float]) -> float:
     """The median, where a model that diverged is further away than all others."""
-    return float(np.median(np.nan_to_num(np.asarray(values, float), nan=np.inf)))
+    values = np.asarray(values, float)
+    return float(np.median(np.where(np.isnan(values), np.inf, values)))

@@ -206,10 +206,10 @@ def latest(cells: summary.Cells, flow: str) -> dict[str, xr.Dataset]:
     for cell in cells:
         began = comparison.onset(cell.oscillation.isel(seed=0).values, cell.step.values)
         if flow in cell.flow.values and not np.isnan(began):
-            delay = np.nan_to_num(comparison.compare(cell, flow).delay, nan=np.inf)
+            delay = comparison.compare(cell, flow).delay
             name = str(cell.attrs["optimizer"])
             if name not in found or delay > found[name][0]:
-                found[name] = float(delay), cell
+                found[name] = delay, cell
     return {name: cell for name, (_, cell) in found.items()}
 
 

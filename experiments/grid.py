@@ -57,7 +57,9 @@ def cells_of(config: RunConfig, folder: Path) -> list[Cell]:
             )
         run.optimizer.learning_rate = rate
         place = folder / problem / optimizer
-        found.append(Cell(problem, run, grid.seeds, grid.flows, grid.compared, grid.segment, place))
+        without = grid.without.get(optimizer, [])
+        flows = [flow for flow in grid.flows if flow not in without]
+        found.append(Cell(problem, run, grid.seeds, flows, grid.compared, grid.segment, place))
     return found
 
 

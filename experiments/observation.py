@@ -19,7 +19,7 @@ def observer(
 
     def observe(state: rodflow.PhaseState) -> dict[str, Float[Array, "..."]]:
         return {
-            "effective_sharpness": rodflow.effective_sharpness(problem.loss, tx, state, k=MODES),
+            "effective_sharpness": effective_sharpness(problem, tx, state, MODES),
             "gradient_norm": optax.tree.norm(jax.grad(problem.loss)(state.params)),
         }
 
@@ -32,6 +32,14 @@ def flow_observer(
     """Return a function of the centre of a flow: the largest effective sharpness."""
 
     def observe(state: rodflow.PhaseState) -> dict[str, Float[Array, ""]]:
-        return {"effective_sharpness": rodflow.effective_sharpness(problem.loss, tx, state)[0]}
+        return {"effective_sharpness": effective_sharpness(problem, tx, state)[0]}
 
     return observe
+
+
+def effective_sharpness(
+    problem: Problem, tx: optax.GradientTransformation, state: rodflow.PhaseState, k: int = 1
+) -> Float[Array, " k"]:
+    """Return the k largest, in the metric of the chain; `factors` precondition with matrices."""
+    elementwise = optax.tree.get(state.opt_state, "factors") is None
+    return rodflow.effective_sharpness(problem.loss, tx, state, k, elementwise)

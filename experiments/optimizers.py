@@ -2,7 +2,8 @@
 
 Those of the papers by their names in the library, and further ones: what is warmed up or compared
 with it, and what divides by no root. Any of them takes `warmup_steps` among its hyperparameters:
-step t, counted from 1, then has min(t, T) / T times the learning rate.
+step t, counted from 1 and from the first that moves parameters, then has min(t, T) / T times the
+learning rate.
 """
 
 import inspect
@@ -54,7 +55,15 @@ def configured(config: OptimizerConfig) -> optax.GradientTransformation:
     hyperparameters = dict(config.hyperparameters)
     rate: optax.ScalarOrSchedule = config.learning_rate
     if WARMUP in hyperparameters:
-        rate = warmed_up(rate, hyperparameters.pop(WARMUP))
+        ramp = warmed_up(rate, hyperparameters.pop(WARMUP))
+        wait = hyperparameters.get("num_steps", 0)  # of `adam_2k`, before parameters move
+        rate = lambda count: ramp(count - wait)  # noqa: E731
+    for name, value in hyperparameters.items():
+        if parameters[name].annotation in (int, "int"):
+            if value % 1:
+                key = f"optimizer.hyperparameters.{name}"
+                raise ValueError(f"{key}={value} is out of range: it must be an integer")
+            hyperparameters[name] = int(value)
     return constructor(rate, **hyperparameters)
 
 

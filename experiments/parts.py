@@ -1,5 +1,6 @@
 """The parts of a study in a folder: each is computed once, however often the study is killed.
 
+folder/config.yaml      what the study is
 folder/part-NAME.nc     a part that is done
 folder/results.nc       all of them joined: the study is finished, and its parts are removed
 """
@@ -14,6 +15,7 @@ import jax
 import xarray as xr
 
 from experiments import results
+from experiments.storage import remove_leftovers, write_atomically
 from experiments.studies.study import AbstractStudy
 
 
@@ -25,7 +27,7 @@ def run(
     Args:
         study: what to compute.
         folder: where parts and results are kept; it has to exist.
-        configuration: all that the numbers depend on, as text.
+        configuration: all that the numbers depend on, as YAML.
         report: called with the part in work, the parts done, and the parts in total.
 
     Raises:
@@ -41,27 +43,30 @@ def run(
     }
     whole = folder / "results.nc"
     if whole.exists():
-        return _load(whole, configuration)
+        finished = _load(whole, configuration)
+        remove_leftovers(folder, "part-*.nc")
+        return finished
     # Half a study by one version and half by another would be the study of neither.
     identity = json.dumps(labels)
     parts = study.parts()
-    done: dict[str, xr.Dataset] = {}
-    seconds = 0.0
+    paths = {name: folder / f"part-{name}.nc" for name in parts}
+    done = {name: _load(path, identity) for name, path in paths.items() if path.exists()}
+    # Now that nothing in the folder is of another study.
+    write_atomically(folder / "config.yaml", configuration.encode())
     for name, compute in parts.items():
         report(name, len(done), len(parts))
-        path = folder / f"part-{name}.nc"
-        if not path.exists():
+        if name not in done:
             begin = time.perf_counter()
             computed = compute()
             took = time.perf_counter() - begin
-            results.save(computed.assign_attrs(configuration=identity, seconds=took), path)
-        done[name] = _load(path, identity)
-        seconds += done[name].attrs["seconds"]
-        report(name, len(done), len(parts))
+            results.save(computed.assign_attrs(configuration=identity, seconds=took), paths[name])
+            done[name] = _load(paths[name], identity)
+            report(name, len(done), len(parts))
     # As a run that was never interrupted has them: in the order of the parts, from their files.
+    done = {name: done[name] for name in parts}
+    seconds = sum(part.attrs["seconds"] for part in done.values())
     results.save(study.joined(done).assign_attrs(labels, seconds=seconds), whole)
-    for name in parts:
-        (folder / f"part-{name}.nc").unlink(missing_ok=True)
+    remove_leftovers(folder, "part-*.nc")
     return _load(whole, configuration)
 
 

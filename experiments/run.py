@@ -59,11 +59,13 @@ def grid_into(
     folder: Path, config: configuration.RunConfig, console: Console, resolved: str
 ) -> None:
     """Run or continue a study of many cells, and print its tables."""
-    from experiments import grid, terminal
+    from experiments import cell, grid, terminal
 
     assert config.grid is not None
     cells = grid.cells_of(config, folder)
     with alone_in(folder):
+        for each in cells:
+            cell.check(each)
         write_atomically(folder / "config.yaml", resolved.encode())
         with terminal.cell_progress(console, cells) as progress:
             done = grid.run(cells, config.grid.workers, progress)

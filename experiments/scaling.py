@@ -155,12 +155,16 @@ def program(console: Console, _: list, counts: list[int]) -> None:
 
 def processes(console: Console, _: list, __: list[int]) -> None:
     """The command of a sweep: one process on one core, two processes on a core each."""
+    cores = sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else []
+    if len(cores) < 2:
+        console.print("processes: left out, there are no two cores to give them", style="dim")
+        return
     table = Table(title="python -m experiments.run study=sweep, 48 lanes: seconds")
     table.add_column("processes, a core each")
     for heading in ("from start to end", "without starting Python"):
         table.add_column(heading, justify="right")
     with tempfile.TemporaryDirectory() as place:
-        first, second, *_ = sorted(os.sched_getaffinity(0))
+        first, second, *_ = cores
         swept(Path(place) / "compiled", [first], 1)
         for on in ([first], [first, second]):
             whole, computing = swept(Path(place) / str(len(on)), on, 48)

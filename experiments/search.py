@@ -97,6 +97,7 @@ def climber(config: RunConfig) -> Callable[[Float[np.ndarray, " rungs"]], Ladder
 
     import rodflow
     from experiments import optimizers, problems
+    from experiments.observation import effective_sharpness
 
     tx = optimizers.configured(config.optimizer)
     problem = problems.compact(problems.configured(config), tx)
@@ -110,7 +111,7 @@ def climber(config: RunConfig) -> Callable[[Float[np.ndarray, " rungs"]], Ladder
         tx = optimizers.configured(rung.optimizer)
 
         def observe(state: rodflow.PhaseState):
-            return rodflow.effective_sharpness(problem.loss, tx, state)[0]
+            return effective_sharpness(problem, tx, state)[0]
 
         tracker = rodflow.Tracker(problem.loss, tx, flows={}, every=stretch, observe=observe)
         state = tracker.init(params, config.warmup)

@@ -33,6 +33,18 @@ def write_atomically(path: Path, content: bytes) -> None:
         raise OSError(error.errno, error.strerror, str(path)) from error
 
 
+def remove_leftovers(folder: Path, *patterns: str) -> None:
+    """Remove what a finished job no longer needs, and the temporary files of killed ones.
+
+    Args:
+        folder: of the job, of which no other process is writing files.
+        patterns: of names.
+    """
+    for pattern in (*patterns, ".*.tmp"):
+        for path in folder.glob(pattern):
+            path.unlink(missing_ok=True)
+
+
 def _sync_folder(folder: Path) -> None:
     # The new name lives in the folder, which has to reach the disk as well; not on every system.
     if hasattr(os, "O_DIRECTORY"):

@@ -31,7 +31,6 @@ def app(composed: DictConfig) -> None:
         from experiments import figures, parts, terminal
 
         with alone_in(folder):
-            write_atomically(folder / "config.yaml", resolved.encode())
             study = instantiate(config.experiment)
             with terminal.progress("parts") as report:
                 results = parts.run(study, folder, resolved, report)

@@ -34,7 +34,7 @@ from experiments.claims import claimed
 from experiments.config import RunConfig
 from experiments.observation import observer
 from experiments.schemas.sweep import SweepConfig, axis_of
-from experiments.storage import write_atomically
+from experiments.storage import remove_leftovers, write_atomically
 
 PERIOD = 0.5  # seconds between two looks at what the other hosts have done
 KEYS = ("optimizer.learning_rate", "optimizer.hyperparameters.NAME", "kappa", "seed")
@@ -123,13 +123,12 @@ def run(sweep: Sweep, resolved: str, report: Callable[[int, int], None]) -> xr.D
     _agree(sweep, resolved)
     compute = computer(sweep)
     while not _results(sweep).exists():
-        for segment in _in_turn(sweep):
-            with claimed(_segments(sweep) / f"{segment:05d}.lock") as mine:
-                # Segments are gone once there are results: asked in this order, none is missed.
-                path = _segment(sweep, segment)
-                if mine and not path.exists() and not _results(sweep).exists():
-                    results.save(compute(segment), path)
-                    report(complete(sweep), sweep.segments)
+        try:
+            _compute_what_is_free(sweep, compute, report)
+        except FileNotFoundError:
+            # Another host has finished the sweep, and removed the segments on the way.
+            if not _results(sweep).exists():
+                raise
         report(complete(sweep), sweep.segments)
         if complete(sweep) < sweep.segments:
             time.sleep(PERIOD)
@@ -137,8 +136,23 @@ def run(sweep: Sweep, resolved: str, report: Callable[[int, int], None]) -> xr.D
         with claimed(sweep.folder / ".lock", wait=True):
             if not _results(sweep).exists():
                 results.save(_assembled(sweep), _results(sweep))
-                shutil.rmtree(_segments(sweep), ignore_errors=True)
+    # By every host: one may have been killed before, or have claimed a segment meanwhile.
+    shutil.rmtree(_segments(sweep), ignore_errors=True)
+    remove_leftovers(sweep.folder)
     return results.load(_results(sweep))
+
+
+def _compute_what_is_free(
+    sweep: Sweep, compute: Callable[[int], xr.Dataset], report: Callable[[int, int], None]
+) -> None:
+    """Claim and compute one segment after another, until every one is complete or claimed."""
+    for segment in _in_turn(sweep):
+        with claimed(_segments(sweep) / f"{segment:05d}.lock") as mine:
+            # Segments are gone once there are results: asked in this order, none is missed.
+            path = _segment(sweep, segment)
+            if mine and not path.exists() and not _results(sweep).exists():
+                results.save(compute(segment), path)
+                report(complete(sweep), sweep.segments)
 
 
 def complete(sweep: Sweep) -> int:

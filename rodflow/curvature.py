@@ -32,6 +32,8 @@ from rodflow.random import normal_like
 # An error of the oscillation halves at worst in each, and one of b2 = .5 does, too.
 _PROBE_ITERATIONS = 64
 _KRYLOV_DEPTH = 30
+# To single precision, even where the error only halves.
+_RESPONSE_ITERATIONS = 24
 
 
 def nyquist_response(iteration: Iteration, state: PhaseState) -> PyTree[Array]:
@@ -61,35 +63,62 @@ def oscillation(
     x solves exp(growth) x = -x - B(x), with B the linear response of the increment: for growth 0,
     it is the rest point of the signed rod. **Raises** `ValueError` for a map of several updates.
     """
-    if iteration.updates > 1:
-        raise ValueError(
-            f"An epoch of {iteration.updates} updates has no response to one alternating gradient; "
-            "its flows are `RodFlow` and `StableFlow`."
+    return _Settling.begin(iteration, state).settled(grads, growth, _PROBE_ITERATIONS).x
+
+
+class _Settling(eqx.Module):
+    """An oscillation on its way to its rest point, and the memory on its way to the present."""
+
+    iteration: Iteration = eqx.field(static=True)
+    state: PhaseState
+    x: PhaseState
+    memory: PhaseState
+
+    @classmethod
+    def begin(cls, iteration: Iteration, state: PhaseState) -> _Settling:
+        if iteration.updates > 1:
+            raise ValueError(
+                f"An epoch of {iteration.updates} updates has no response to one alternating "
+                "gradient; its flows are `RodFlow` and `StableFlow`."
+            )
+        # A step from where the clocks stood before their last tick ends at their present values.
+        state = jax.tree.map(
+            lambda z, p: z - 1 if p is Parity.CLOCK else z, state, iteration.parity
         )
-    parity = iteration.parity
-    oscillates = jax.tree.map(lambda p: p is Parity.OSCILLATING, parity)
-    auxiliary = jax.tree.map(lambda p: p is Parity.AUXILIARY, parity)
-    # A step from where the clocks stood before their last tick ends at their present values.
-    state = jax.tree.map(lambda z, p: z - 1 if p is Parity.CLOCK else z, state, parity)
-    present = eqx.filter(state, auxiliary)
-    factor = 1 + jnp.exp(growth)
+        x = jax.tree.map(jnp.zeros_like, eqx.filter(state, _are(iteration, Parity.OSCILLATING)))
+        return cls(iteration, state, x, eqx.filter(state, _are(iteration, Parity.AUXILIARY)))
 
-    def settle(carry: tuple[PhaseState, PhaseState], _: None) -> tuple[Any, None]:
-        x, memory = carry
-        # Linearise about no gradient and no momentum, where second moments feel no oscillation.
-        still = eqx.combine(memory, jax.tree.map(jnp.zeros_like, eqx.filter(state, oscillates)))
-        still = eqx.combine(still, state)
-        tangent = eqx.combine(x, jax.tree.map(jnp.zeros_like, state))
-        zeros = jax.tree.map(jnp.zeros_like, grads)
-        after, response = jax.jvp(iteration.respond, (still, zeros), (tangent, grads))
-        x = jax.tree.map(lambda b: (-b / factor).astype(b.dtype), eqx.filter(response, oscillates))
-        # And let the step end with the auxiliary leaves as they are at present.
-        memory = jax.tree.map(lambda a, m, g: a - g, present, memory, eqx.filter(after, auxiliary))
-        return (x, memory), None
+    def settled(
+        self, grads: PyTree[Array], growth: float | Float[Array, ""], iterations: int
+    ) -> _Settling:
+        """The same, so many iterations closer to where both stay."""
+        oscillates = _are(self.iteration, Parity.OSCILLATING)
+        auxiliary = _are(self.iteration, Parity.AUXILIARY)
+        state, present = self.state, eqx.filter(self.state, auxiliary)
+        factor = 1 + jnp.exp(growth)
 
-    x = jax.tree.map(jnp.zeros_like, eqx.filter(state, oscillates))
-    (x, _), _ = jax.lax.scan(settle, (x, present), length=_PROBE_ITERATIONS)
-    return x
+        def settle(carry: tuple[PhaseState, PhaseState], _: None) -> tuple[Any, None]:
+            x, memory = carry
+            # Linearise about no gradient and no momentum: second moments feel no oscillation.
+            still = eqx.combine(memory, jax.tree.map(jnp.zeros_like, eqx.filter(state, oscillates)))
+            still = eqx.combine(still, state)
+            tangent = eqx.combine(x, jax.tree.map(jnp.zeros_like, state))
+            zeros = jax.tree.map(jnp.zeros_like, grads)
+            after, response = jax.jvp(self.iteration.respond, (still, zeros), (tangent, grads))
+            x = jax.tree.map(
+                lambda b: (-b / factor).astype(b.dtype), eqx.filter(response, oscillates)
+            )
+            # And let the step end with the auxiliary leaves as they are at present.
+            after = eqx.filter(after, auxiliary)
+            memory = jax.tree.map(lambda a, m, g: a - g, present, memory, after)
+            return (x, memory), None
+
+        x, memory = jax.lax.scan(settle, (self.x, self.memory), length=iterations)[0]
+        return _Settling(self.iteration, self.state, x, memory)
+
+
+def _are(iteration: Iteration, parity: Parity) -> PyTree[bool]:
+    return jax.tree.map(lambda p: p is parity, iteration.parity)
 
 
 def sharpness(
@@ -106,9 +135,7 @@ def sharpness(
     than `depth` parameters. **Raises** `ValueError` for k below 1 or above what there is.
     """
     size = sum(leaf.size for leaf in jax.tree.leaves(params))
-    depth = min(max(depth, 2 * k), size)
-    if not 1 <= k <= size:
-        raise ValueError(f"`k` is {k}; it must be from 1 to the number of parameters, {size}.")
+    depth = _depth(k, size, depth)
     scale = None if metric is None else jax.tree.map(jnp.sqrt, metric)
 
     def matvec(v: PyTree) -> PyTree:
@@ -128,17 +155,64 @@ def effective_sharpness(
     tx: optax.GradientTransformation,
     state: PhaseState,
     k: int = 1,
+    elementwise: bool = True,
 ) -> Float[Array, " k"]:
     """The k largest eigenvalues of the Hessian relative to the edge of stability of `tx`.
 
-    1.0 is the edge for every elementwise chain. `state` is a `PhaseState` of `Iteration(loss, tx)`.
-    Compiled; works under `jit` and `vmap`. Before the first step of an adaptive method, whose
-    preconditioner is zero there, it is not finite. Source: MATH.md section 2.
+    1.0 is the edge. `state` is a `PhaseState` of `Iteration(loss, tx)`. Compiled; works under `jit`
+    and `vmap`. Before the first step of an adaptive method, whose preconditioner is zero there, it
+    is not finite. Source: MATH.md section 2.
+
+    A chain that mixes the elements of a tensor, such as `if_shampoo`, needs `elementwise=False`.
+    The response to an alternating gradient g is then a product R g with a matrix, symmetric and
+    positive, and the eigenvalues are those of R H (ours). **Raises** `ValueError` for k below 1 or
+    above the number of parameters.
     """
     iteration = Iteration(loss, tx)
     iteration.init(state.params)
+    if not elementwise:
+        return _in_metric_of_matrices(iteration, state, k) / 2
     response = nyquist_response(iteration, state)
     return sharpness(loss, state.params, k, response) / 2
+
+
+def _in_metric_of_matrices(iteration: Iteration, state: PhaseState, k: int) -> Float[Array, " k"]:
+    """The k largest eigenvalues of R H, by Lanczos iteration in the inner product g' R g."""
+    start, unravel = ravel_pytree(normal_like(jax.random.key(0), state.params))
+    depth = _depth(k, start.size, _KRYLOV_DEPTH)
+    settling = _Settling.begin(iteration, state)
+    # Memory comes to its place once; after that, only the oscillation of each gradient has to.
+    settling = settling.settled(state.params, 0.0, _PROBE_ITERATIONS)
+
+    def respond(g: Array) -> Array:
+        x = settling.settled(unravel(g), 0.0, _RESPONSE_ITERATIONS).x.params
+        return 2 * ravel_pytree(x)[0]
+
+    def turn(carry: tuple[Array, ...], i: Array) -> tuple[tuple[Array, ...], Array]:
+        grads, moves, g = carry
+        move = respond(g)
+        norm = jnp.sqrt(jnp.maximum(g @ move, 0))
+        # Where the space is exhausted nothing is added to it.
+        grads, moves = (
+            basis.at[i].set(jnp.where(norm > 0, v / norm, 0))
+            for basis, v in ((grads, g), (moves, move))
+        )
+        curved = jax.jvp(jax.grad(iteration.loss), (state.params,), (unravel(moves[i]),))[1]
+        new = ravel_pytree(curved)[0]
+        entries = moves @ new
+        for _ in range(2):  # full reorthogonalisation
+            new = new - grads.T @ (moves @ new)
+        return (grads, moves, new), entries
+
+    empty = jnp.zeros((depth, start.size), start.dtype)
+    _, rows = jax.lax.scan(turn, (empty, empty, start), jnp.arange(depth))
+    return linalg.eigvalsh(jnp.tril(rows) + jnp.tril(rows, -1).T)[::-1][:k]
+
+
+def _depth(k: int, size: int, depth: int) -> int:
+    if not 1 <= k <= size:
+        raise ValueError(f"`k` is {k}; it must be from 1 to the number of parameters, {size}.")
+    return min(max(depth, 2 * k), size)
 
 
 def critical_sharpness(

@@ -75,10 +75,12 @@ def allotted(analysis):
 def main(model, *names):
     start, loss = {"elementwise": elementwise, "fsdp": fsdp}[model]()
     flows = {name: FLOWS[name] for name in names}
+    # The free-energy flow has no momentum.
+    optimizer = optax.rmsprop(0.01) if "free_energy" in names else optax.adam(0.01)
     size = sum(leaf.size for leaf in jax.tree.leaves(start))
 
     def run(params):
-        tracker = rodflow.Tracker(loss, optax.adam(0.01), flows, every=2, twins=2)
+        tracker = rodflow.Tracker(loss, optimizer, flows, every=2, twins=2)
         state = tracker.init(params, warmup=20)
         placement = placement_of(params)
         compiled = jax.jit(lambda s: tracker._run(s, 2, placement)).lower(state).compile()

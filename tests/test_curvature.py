@@ -200,6 +200,34 @@ def test_effective_sharpness_under_vmap_equals_a_loop():
     np.testing.assert_allclose(loop[1], loop[0] * 10, rtol=1e-2)
 
 
+@pytest.mark.parametrize("name", ["gd", "adam", "nesterov"])
+def test_an_elementwise_chain_is_one_with_a_diagonal_matrix(name, x64):
+    _, state = settled(network_loss, rodflow.OPTIMIZERS[name](0.1), network_params())
+    tx = rodflow.OPTIMIZERS[name](0.1)
+    known = rodflow.effective_sharpness(network_loss, tx, state, k=3)
+    found = rodflow.effective_sharpness(network_loss, tx, state, k=3, elementwise=False)
+    np.testing.assert_allclose(found, known, rtol=1e-5)
+
+
+def test_effective_sharpness_under_a_preconditioner_of_matrices(x64):
+    """if_shampoo steps by lr / (1 + momentum) C C' G K K' in the end of an alternating gradient."""
+    curvature = np.random.default_rng(0).normal(size=(8, 12))
+    curvature = curvature.T @ curvature / 8
+    loss = lambda p: p["w"].ravel() @ curvature @ p["w"].ravel() / 2  # noqa: E731
+    tx = rodflow.if_shampoo(0.1, batch_size=4, momentum=0.8, factor_learning_rate=0.2)
+    params = {"w": jnp.asarray(np.random.default_rng(1).normal(size=(3, 4)))}
+    _, state = settled(loss, tx, params, steps=20)
+    first, second = (
+        factor.matrix @ factor.matrix.T
+        for factor in optax.tree.get(state.opt_state, "factors")["w"]
+    )
+    response = 0.1 / 1.8 * np.kron(first, second)
+    assert np.abs(response - np.diag(np.diag(response))).max() > 0.1 * np.abs(response).max()
+    expected = np.sort(np.linalg.eigvals(response @ curvature).real)[::-1] / 2
+    found = rodflow.effective_sharpness(loss, tx, state, k=2, elementwise=False)
+    np.testing.assert_allclose(found, expected[:2], rtol=1e-5)
+
+
 @pytest.mark.parametrize("k", [0, 17])
 def test_sharpness_refuses_more_eigenvalues_than_there_are(k):
     with pytest.raises(ValueError, match=rf"`k` is {k}; .*16"):

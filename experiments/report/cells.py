@@ -19,6 +19,7 @@ NEEDED = {
     },
     "attribute": {"optimizer", "problem"},
 }
+OF_A_SWEEP = "it is of a sweep, read it with xarray.open_dataset"
 
 
 def find(runs: Sequence[Path]) -> list[Path]:
@@ -46,8 +47,16 @@ class Loaded(NamedTuple):
 
 
 def load_all(runs: Sequence[Path]) -> Loaded:
-    """Read every `results.nc` at or below some folders; raises what `find` and `load` do."""
-    loaded = [load(path) for path in find(runs)]
+    """Read every `results.nc` at or below some folders; a report leaves sweeps out.
+
+    Raises:
+        OSError: a file cannot be read, or is no netCDF file.
+        ValueError: a folder has no results, or there are none but of sweeps, or those of neither.
+    """
+    found = find(runs)
+    loaded = [each for each in map(load, found) if "sweep" not in each.attrs]
+    if not loaded:
+        raise ValueError(f"cannot use {found[0]}: {OF_A_SWEEP}")
     return Loaded(
         [results for results in loaded if "study" not in results.attrs],
         [results for results in loaded if "study" in results.attrs],
@@ -55,11 +64,11 @@ def load_all(runs: Sequence[Path]) -> Loaded:
 
 
 def load(path: Path) -> xr.Dataset:
-    """Read one cell, or one study of another kind.
+    """Read one cell, one study of another kind, or one sweep.
 
     Raises:
         OSError: the file cannot be read, or is no netCDF file.
-        ValueError: it is broken inside, or the results of neither.
+        ValueError: it is broken inside, or the results of none of them.
     """
     try:
         loaded = results.load(path)
@@ -69,6 +78,8 @@ def load(path: Path) -> xr.Dataset:
         raise ValueError(f"cannot use {path}: {error}") from error
     if "study" in loaded.attrs:
         study_of(loaded)
+        return loaded
+    if "sweep" in loaded.attrs:
         return loaded
     _check_cell(loaded, path)
     return _timed(loaded, path)
@@ -83,8 +94,6 @@ def _check_cell(cell: xr.Dataset, path: Path) -> None:
     for kind, names in NEEDED.items():
         if missing := sorted(names - present[kind]):
             raise ValueError(f"cannot use {path}: it lacks the {kind} {', '.join(missing)}")
-    if "sweep" in cell.attrs:
-        raise ValueError(f"cannot use {path}: it is of a sweep, read it with xarray.open_dataset")
     if "stable" not in cell.flow.values or not cell.sizes["step"] or not cell.sizes["seed"]:
         raise ValueError(f"cannot use {path}: it has no stable flow, no seed or no step")
 

@@ -104,7 +104,8 @@ function draw(section) {
   return Plotly.react(plot, traces, layout, options);
 }
 
-const sections = [...document.querySelectorAll("section")];
+// Of cells: sections of other studies have figures in place of panels, and no name.
+const sections = [...document.querySelectorAll("section[id]")];
 const near = new IntersectionObserver((entries) => {
   for (const { target, isIntersecting } of entries) {
     if (isIntersecting) {
@@ -124,7 +125,7 @@ for (const section of sections) {
 }
 window.addEventListener("beforeprint", () => sections.forEach(draw));
 
-document.getElementById("switch").addEventListener("change", (event) => {
+document.getElementById("switch")?.addEventListener("change", (event) => {
   for (const part of document.querySelectorAll("[data-flow]")) {
     part.hidden = part.dataset.flow !== event.target.value;
   }

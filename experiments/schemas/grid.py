@@ -1,6 +1,6 @@
 """The keys of `grid`: a study of many cells, each an optimizer on a problem."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from omegaconf import MISSING
 
@@ -14,6 +14,7 @@ class GridConfig:
 
     A problem is defined by what the command line would take after `python -m experiments.run`, such
     as `[model=mlp, data=digits]`; `learning_rates` has a number for each problem and optimizer.
+    `without` has the flows that an optimizer does not have.
     With `compared`, the sharpness along each flow and the time that it takes are measured too.
     """
 
@@ -22,6 +23,7 @@ class GridConfig:
     definitions: dict[str, list[str]] = MISSING
     seeds: list[int] = MISSING
     flows: list[FlowName] = MISSING
+    without: dict[str, list[FlowName]] = field(default_factory=dict)
     learning_rates: dict[str, dict[str, float]] = MISSING
     compared: bool = MISSING
     segment: int = MISSING
@@ -45,5 +47,10 @@ class GridConfig:
             check("grid.seeds", seed, 0 <= seed < 2**32, "from 0 to 2^32 - 1")
         if FlowName.stable not in self.flows:
             raise ValueError("grid.flows lacks stable, which the others are compared with")
+        for optimizer, flows in self.without.items():
+            if FlowName.stable in flows:
+                raise ValueError(
+                    f"grid.without.{optimizer} has stable, which the others are compared with"
+                )
         check_at_least("grid.segment", self.segment, 1)
         check_at_least("grid.workers", self.workers, 1)

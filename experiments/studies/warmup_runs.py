@@ -56,10 +56,19 @@ class Lane(NamedTuple):
 
 
 def task(model: Model, dataset: Dataset, train: int) -> Task:
-    """Split a data set: the first samples are trained on, those of the others that are new test."""
+    """Split a data set: the first samples are trained on, those of the others that are new test.
+
+    Raises:
+        ValueError: none is new.
+    """
     inputs = np.asarray(dataset.inputs).reshape(len(dataset.inputs), -1)
     known = {sample.tobytes() for sample in inputs[:train]}
     new = [i for i in range(train, len(inputs)) if inputs[i].tobytes() not in known]
+    if not new:
+        raise ValueError(
+            f"experiment.train={train} leaves no sample that is not trained on; the data has "
+            f"{len(np.unique(inputs, axis=0))} different ones"
+        )
     split = [
         Dataset(dataset.inputs[i], dataset.targets[i]) for i in (np.arange(train), np.array(new))
     ]

@@ -18,7 +18,8 @@ response r of `rodflow.flows.critical`, where u = r^1/2 v and M v = lambda v,
 *Published* is the flow of gradient descent, for which M = lr H. The floor is ours, as for the
 covariance rod (`rodflow.CovarianceRod`): kappa times the drift A = G of the parameters is what
 an oscillation starts from. *Ours* is any other chain without momentum that acts on each
-element by itself, such as RMSProp; the variance of a mode with momentum does not grow at this rate.
+element by itself, such as RMSProp; the variance of a mode with momentum does not grow at this rate,
+and a chain that has it is refused.
 """
 
 from __future__ import annotations
@@ -36,6 +37,7 @@ from rodflow.flows.averaged import AbstractAveragedFlow
 from rodflow.flows.flow import Work
 from rodflow.flows.rod import optional_array, rounding_seed
 from rodflow.iteration import Iteration, PhaseState
+from rodflow.parity import Parity
 from rodflow.solvers import Held, Integrator
 
 
@@ -57,7 +59,8 @@ class FreeEnergyFlow(AbstractAveragedFlow):
     - `seed`: kappa, of the floor of the covariance; None for 2^13 rounding units of the parameters.
     - `corrected`: add the look-back (BEA) term, for solvers other than the default.
 
-    **Raises** `ValueError` for a rank below 1.
+    **Raises** `ValueError` for a rank below 1, and in `init` for a chain with momentum, one whose
+    state has a part that flips with the gradient.
 
     Source: Chodron de Courcel 2026, arXiv 2606.05326; beyond gradient descent, ours.
     """
@@ -72,6 +75,13 @@ class FreeEnergyFlow(AbstractAveragedFlow):
             raise ValueError(f"`rank` is {self.rank}; it must be at least 1.")
 
     def init(self, state: PhaseState) -> FreeEnergyState:
+        remembered = jax.tree_util.tree_leaves_with_path(self.iteration.parity.opt_state)
+        for path, parity in remembered:
+            if parity is Parity.OSCILLATING:
+                raise ValueError(
+                    f"opt_state{jax.tree_util.keystr(path)} is momentum; FreeEnergyFlow is of "
+                    "chains without, since the variance of a mode with it grows at another rate."
+                )
         found = critical.first_modes(self.iteration, state, self.rank)
         return FreeEnergyState(state, found.vectors, jnp.zeros_like(found.rotation))
 

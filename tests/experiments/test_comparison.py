@@ -48,7 +48,13 @@ def test_a_model_on_a_cell():
     assert found._replace(sharpness=0.0) == (4.0, 4.0, 0.02, 10.0, 0.0, 8.0, 3.0, 0.0, 8.0)
     # The median of the two seeds' largest: the last but ten, and the last.
     np.testing.assert_allclose(found.sharpness, 1.5 - 0.5 * 10 / 19)
-    assert np.isnan(compare(cell(), "stable").delay)
+
+
+def test_a_model_that_never_oscillates_is_late_without_end():
+    assert compare(cell(), "stable").delay == np.inf
+    quiet = cell()
+    quiet["oscillation"] = 0 * quiet.oscillation
+    assert np.isnan(compare(quiet, "rod").delay)
 
 
 def test_without_sharpness_and_time_of_the_flows():

@@ -10,10 +10,11 @@ from html.parser import HTMLParser
 import numpy as np
 import pytest
 
-from experiments import results
+from experiments import parts, results
 from experiments.report import __main__ as report
 from experiments.report import cells, page
 from experiments.report.series import rounded, series
+from experiments.studies.rectification import Rectification
 
 CHROMIUM = next(
     filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None
@@ -23,7 +24,7 @@ CHROMIUM = next(
 READER = """
 addEventListener("load", () => {
   const noted = document.body.dataset;
-  const first = document.querySelector("section"), plot = first.querySelector(".plot");
+  const first = document.querySelector("section[id]"), plot = first.querySelector(".plot");
   const top = () => plot.data.find((t) => t.name === "rod flow" && t.yaxis === "y3").y[0];
   draw(first);
   noted.before = top();
@@ -79,6 +80,15 @@ def study(cell):
         lost.assign_attrs(problem="mlp").drop_vars("gradient_norm"),
         odd.assign_attrs(problem="<b>&</script>", configuration="</pre><script>alert(1)</script>"),
     ]
+
+
+@pytest.fixture
+def another_study(tmp_path):
+    """Results of a study that is no grid of tracked runs, of seconds."""
+    study = Rectification(
+        [0.99], steps=10, b2=0.999, means=[0.0], trajectories=10, simulated_steps=20, seed=0
+    )
+    return parts.run(study, tmp_path, "name: rectification", lambda *_: None)
 
 
 @pytest.fixture
@@ -240,22 +250,28 @@ def test_a_file_that_is_broken_inside_is_named(monkeypatch, tmp_path):
         cells.load(tmp_path)
 
 
-@pytest.mark.skipif(CHROMIUM is None, reason="there is no chromium to open the report with")
-def test_a_browser_draws_the_panels(study, tmp_path):
-    text = page.render(study).replace("</body>", f"<script>{READER}</script></body>")
-    (tmp_path / "report.html").write_text(text, encoding="utf-8")
+def opened(text, folder):
+    """A page once a browser has run its programs."""
+    (folder / "report.html").write_text(text, encoding="utf-8")
     done = subprocess.run(
         [
             *(str(CHROMIUM), "--headless", "--no-sandbox", "--disable-gpu", "--no-first-run"),
             *("--disable-background-networking", "--disable-component-update", "--disable-sync"),
-            *(f"--user-data-dir={tmp_path}/browser", "--virtual-time-budget=10000", "--dump-dom"),
-            f"file://{tmp_path}/report.html",
+            *(f"--user-data-dir={folder}/browser", "--virtual-time-budget=10000", "--dump-dom"),
+            f"file://{folder}/report.html",
         ],
         capture_output=True,
         text=True,
         timeout=120,
     )
-    shown = Page(re.sub(r"<script.*?</script>", "", done.stdout, flags=re.DOTALL))
+    return Page(re.sub(r"<script.*?</script>", "", done.stdout, flags=re.DOTALL))
+
+
+@pytest.mark.skipif(CHROMIUM is None, reason="there is no chromium to open the report with")
+def test_a_browser_draws_the_panels(study, another_study, tmp_path):
+    """Of the cells: the section of a study of another kind comes before theirs."""
+    text = page.render(study, [another_study])
+    shown = opened(text.replace("</body>", f"<script>{READER}</script></body>"), tmp_path)
     tags = {tag: attributes for tag, attributes in shown.attributes if tag in ("html", "body")}
     assert "data-errors" not in tags["html"], tags["html"]
     noted = {key.removeprefix("data-"): value for key, value in tags["body"].items()}
@@ -266,6 +282,13 @@ def test_a_browser_draws_the_panels(study, tmp_path):
     hidden = [(a["data-flow"], "hidden" in a) for _, a in shown.attributes if "data-flow" in a]
     assert hidden == [("rod", True), ("covariance_4", False)]
     assert "25.0" in shown.text("td")
+
+
+@pytest.mark.skipif(CHROMIUM is None, reason="there is no chromium to open the report with")
+def test_a_browser_opens_a_page_of_studies_alone(another_study, tmp_path):
+    shown = opened(page.render([], [another_study]), tmp_path)
+    (root,) = [attributes for tag, attributes in shown.attributes if tag == "html"]
+    assert "data-errors" not in root and "How large is the variance" in shown.text("h2")
 
 
 def test_the_tables_of_a_readme_are_printed(cell, tmp_path, capsys):

@@ -57,6 +57,12 @@ def test_the_variance_grows_from_the_drift():
     np.testing.assert_allclose(flow.increment(y).covariance, [[2 * 0.01 * 0.1 * 10]], rtol=1e-6)
 
 
+def test_momentum_is_refused(network_loss, params):
+    flow = FreeEnergyFlow(Iteration(network_loss, optax.adam(0.1)))
+    with pytest.raises(ValueError, match=r"opt_state\[0\]\.mu.* is momentum; FreeEnergyFlow is of"):
+        flow.init(flow.iteration.init(params))
+
+
 def test_bad_rank():
     with pytest.raises(ValueError, match="`rank` is 0; it must be at least 1"):
         FreeEnergyFlow(Iteration(jnp.sum, optax.sgd(0.1)), rank=0)

@@ -12,19 +12,17 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
-from jaxtyping import Array, Bool, Float, PyTree
+from jaxtyping import Array, Bool, Float
 
 import rodflow
+from experiments.observation import effective_sharpness
 from experiments.problems import Problem
 from experiments.studies.root_free.methods import METHODS, Hyperparameters, Numbers
-from rodflow.random import normal_like
-from rodflow.transforms.kronecker_factors import precondition
 
 MEMORY = 0.99  # of the preconditioner, and .9 of Adam's momentum; the others have none
 SHORT_MEMORY = 0.9
 """On the quadratic, where with a longer one x underflows before the preconditioner has followed."""
 FORGETTING = {"adamw": 0.1, "rf_adamw": 0.1}
-POWER_ITERATIONS = 60
 COORDINATES = 256  # of the network's Hessian whose diagonal is computed
 EVERY = 10  # steps between records
 WARMUP = 20
@@ -81,26 +79,6 @@ class Tracked(NamedTuple):
     """Effective sharpness of single coordinates at the end; NaN where they are no modes."""
 
 
-def top_factored(
-    problem: Problem, state: rodflow.PhaseState, learning_rate: Float[Array, ""]
-) -> Float[Array, ""]:
-    """Effective sharpness of if_shampoo without momentum: the top of lr P^-1 H / 2.
-
-    By power iteration; P^-1 = C C' (x) K K' is no diagonal, so that the probe does not apply.
-    """
-    factors = optax.tree.get(state.opt_state, "factors")
-    slope = jax.grad(problem.loss)
-
-    def step(v: PyTree, _: None) -> tuple[PyTree, Float[Array, ""]]:
-        v = optax.tree.scale(1 / optax.tree.norm(v), v)
-        curved = jax.jvp(slope, (state.params,), (v,))[1]
-        new = jax.tree.map(precondition, curved, factors)
-        return new, jnp.asarray(optax.tree.vdot(v, new))
-
-    start = normal_like(jax.random.key(0), state.params)
-    return jax.lax.scan(step, start, length=POWER_ITERATIONS)[1][-1] * learning_rate / 2
-
-
 def on_network(
     problem: Problem, method: str, rates: Float[np.ndarray, " rates"], samples: int, steps: int
 ) -> Tracked:
@@ -121,9 +99,7 @@ def on_network(
         tx = chain(method, learning_rate, samples)
 
         def observe(state: rodflow.PhaseState) -> Float[Array, ""]:
-            if factored:
-                return top_factored(problem, state, learning_rate)
-            return rodflow.effective_sharpness(problem.loss, tx, state)[0]
+            return effective_sharpness(problem, tx, state)[0]
 
         tracker = rodflow.Tracker(problem.loss, tx, every=EVERY, observe=observe)
         state = tracker.init(problem.init(jax.random.key(0)), WARMUP)

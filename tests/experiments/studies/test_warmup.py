@@ -133,4 +133,4 @@ def test_the_whole_study():
     assert (waited.spread.isel(time=0).sel(gradients="minibatch") < one).all()
     assert (whole.spread.sel(gradients="full batch") == 0).all()
     shown = whole.assign_attrs(study="experiments.studies.warmup.Warmup")
-    assert "Share of pairs" in markdown(shown)
+    assert "Share of the pairs of runs" in markdown(shown)
