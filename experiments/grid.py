@@ -58,7 +58,7 @@ def cells_of(config: RunConfig, folder: Path) -> list[Cell]:
         run.optimizer.learning_rate = rate
         place = folder / problem / optimizer
         without = grid.without.get(optimizer, [])
-        flows = [flow for flow in grid.flows if flow not in without]
+        flows = [flow for flow in grid.flows if flow.name not in without]
         found.append(Cell(problem, run, grid.seeds, flows, grid.compared, grid.segment, place))
     return found
 

@@ -23,7 +23,7 @@ class GridConfig:
     definitions: dict[str, list[str]] = MISSING
     seeds: list[int] = MISSING
     flows: list[FlowName] = MISSING
-    without: dict[str, list[FlowName]] = field(default_factory=dict)
+    without: dict[str, list[str]] = field(default_factory=dict)
     learning_rates: dict[str, dict[str, float]] = MISSING
     compared: bool = MISSING
     segment: int = MISSING
@@ -48,9 +48,12 @@ class GridConfig:
         if FlowName.stable not in self.flows:
             raise ValueError("grid.flows lacks stable, which the others are compared with")
         for optimizer, flows in self.without.items():
-            if FlowName.stable in flows:
-                raise ValueError(
-                    f"grid.without.{optimizer} has stable, which the others are compared with"
-                )
+            allowed = [flow.name for flow in FlowName if flow is not FlowName.stable]
+            for flow in flows:
+                if flow not in allowed:
+                    raise ValueError(
+                        f"grid.without.{optimizer}={flow}: what an optimizer can be without is "
+                        + ", ".join(allowed)
+                    )
         check_at_least("grid.segment", self.segment, 1)
         check_at_least("grid.workers", self.workers, 1)
