@@ -1,6 +1,6 @@
 """The keys of `grid`: a study of many cells, each an optimizer on a problem."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from omegaconf import MISSING
 
@@ -23,7 +23,7 @@ class GridConfig:
     definitions: dict[str, list[str]] = MISSING
     seeds: list[int] = MISSING
     flows: list[FlowName] = MISSING
-    without: dict[str, list[str]] = field(default_factory=dict)
+    without: dict[str, list[str]] = MISSING
     learning_rates: dict[str, dict[str, float]] = MISSING
     compared: bool = MISSING
     segment: int = MISSING

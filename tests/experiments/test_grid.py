@@ -34,7 +34,7 @@ def test_a_definition_has_the_last_word(tmp_path):
 
 
 def test_an_optimizer_may_be_without_a_flow(tmp_path):
-    without = "grid.without={gd:[rod]}"
+    without = "+grid.without.gd=[rod]"
     gd, rmsprop, *_ = grid.cells_of(load(["study=tiny", without]), tmp_path)
     assert [flow.name for flow in gd.flows] == ["stable"]
     assert [flow.name for flow in rmsprop.flows] == ["stable", "rod"]
@@ -55,7 +55,7 @@ def test_a_missing_learning_rate_is_named(tmp_path):
         ("grid.seeds=[-1]", "grid.seeds=-1 is out of range"),
         ("grid.flows=[rod]", "grid.flows lacks stable"),
         ("grid.problems=[deep]", "grid.problems=deep: no such problem; .* narrow, linear"),
-        ("grid.without={gd:[stable]}", "grid.without.gd=stable: .* without is .*free_energy"),
+        ("+grid.without.gd=[stable]", "grid.without.gd=stable: .* without is .*free_energy"),
         ("grid.workers=0", "grid.workers=0 is out of range"),
         ("grid.segment=0", "grid.segment=0 is out of range"),
     ],
