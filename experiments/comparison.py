@@ -133,5 +133,4 @@ def _shown(entry: Comparison | None, best: float) -> str:
 
 def _middle(values: Sequence[float]) -> float:
     """The median, where a model that diverged is further away than all others."""
-    values = np.asarray(values, float)
-    return float(np.median(np.where(np.isnan(values), np.inf, values)))
+    return float(np.median([np.inf if np.isnan(value) else value for value in values]))

@@ -154,6 +154,14 @@ def load(overrides: Sequence[str] = ()) -> RunConfig:
         return checked(compose("run", list(overrides)))
 
 
+def choices(overrides: Sequence[str]) -> dict[str, Any]:
+    """Return which file of each group a configuration is composed of."""
+    register()
+    with initialize_config_dir(str(CONFIGS), version_base="1.3"):
+        composed = compose("run", list(overrides), return_hydra_config=True)
+    return dict(composed.hydra.runtime.choices)
+
+
 def identity(config: RunConfig) -> str:
     """Return as YAML what the numbers of a run depend on, without who computes how many of them."""
     told = [entry.name for entry in fields(config) if entry.name not in ("sweep", "distributed")]

@@ -52,8 +52,8 @@ def cells_of(config: RunConfig, folder: Path) -> list[Cell]:
         rate = grid.learning_rates.get(problem, {}).get(optimizer)
         if rate is None:
             raise ValueError(
-                f"grid.learning_rates.{problem}.{optimizer} is missing; "
-                "python -m experiments.search STUDY finds it"
+                f"grid.learning_rates.{problem}.{optimizer} is missing; set it, or have it found: "
+                "python -m experiments.search STUDY KEY=VALUE ..., with the keys given here"
             )
         run.optimizer.learning_rate = rate
         place = folder / problem / optimizer

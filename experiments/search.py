@@ -9,12 +9,13 @@ notice of any flow:
 
 The ladder begins around the learning rate in `configs/optimizer/` and moves on while the answer
 lies at one of its ends. Where no rung obeys the rule, the rung with the largest effective
-sharpness among those that do not diverge is taken, and said so. The table is written to
-`configs/learning_rates/STUDY.yaml` after every cell; cells that it has already are left alone, so a
-search that was stopped goes on. Delete the file, or a line of it, to search again.
+sharpness among those that do not diverge is taken, and said so. The table is written after every
+cell to the file of `configs/learning_rates/` that the study reads; cells that it has already are
+left alone, so a search that was stopped goes on. Delete the file, or a line of it, to search again.
 """
 
 import argparse
+import itertools
 from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
@@ -133,8 +134,24 @@ def search_cell(config: RunConfig) -> Answer:
 
 
 def table_of(study: str) -> Path:
-    """Return where the learning rates of a study are kept."""
-    return configuration.CONFIGS / "learning_rates" / f"{study}.yaml"
+    """Return the file that a study takes its learning rates from.
+
+    Raises:
+        ValueError: it has none.
+    """
+    name = configuration.choices([f"study={study}"]).get("learning_rates@grid.learning_rates")
+    if name is None:
+        raise ValueError(
+            f"study={study} takes no file of configs/learning_rates/; set its grid.learning_rates"
+        )
+    return configuration.CONFIGS / "learning_rates" / f"{name}.yaml"
+
+
+def remarks(path: Path) -> str:
+    """The comment at the beginning of a table, or how it begins if there is none."""
+    lines = path.read_text().splitlines(keepends=True) if path.exists() else []
+    said = "".join(itertools.takewhile(lambda line: line.startswith("#"), lines))
+    return said or f"# Found by `python -m experiments.search {path.stem}`; the rule is there.\n"
 
 
 def main() -> None:
@@ -159,7 +176,7 @@ def main() -> None:
             for problem, optimizer, cell in grid.composed(config)
             if optimizer not in table.get(problem, {})
         ]
-        head = f"# Found by `python -m experiments.search {chosen.study}`; the rule is there.\n"
+        head = remarks(path)
         with workers.pool(config.grid.workers) as pool:
             found = pool.map(search_cell, [cell for _, _, cell in missing])
             for (problem, optimizer, _), answer in zip(missing, found, strict=True):

@@ -83,7 +83,7 @@ def write(runs: Sequence[Path], output: Path, with_figures: bool = True) -> None
 def draw(loaded: Sequence[xr.Dataset], studies: Sequence[xr.Dataset], folder: Path) -> list[Path]:
     """Draw the map of the cells, the overview of each, and the figures of the other studies."""
     from experiments import figures, summary
-    from experiments.report.cells import slugs
+    from experiments.report.cells import distinct, slugs
     from experiments.studies.study import study_of
     from experiments.verdicts import representative
 
@@ -108,9 +108,9 @@ def draw(loaded: Sequence[xr.Dataset], studies: Sequence[xr.Dataset], folder: Pa
         named, "figures", console=terminal, transient=True, disable=not terminal.is_terminal
     ):
         save(f"figures/{name}", figures.overview(cell.isel(seed=representative(cell))))
-    for results in studies:
-        for name, figure in study_of(results).figures(results).items():
-            save(f"figures/{name}", figure)
+    drawn = [each for results in studies for each in study_of(results).figures(results).items()]
+    for name, (_, figure) in zip(distinct(name for name, _ in drawn), drawn, strict=True):
+        save(f"figures/{name}", figure)
     return files
 
 

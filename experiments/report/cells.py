@@ -2,7 +2,7 @@
 
 import json
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -114,13 +114,19 @@ def _timed(cell: xr.Dataset, path: Path) -> xr.Dataset:
 
 def slugs(cells: summary.Cells) -> list[str]:
     """Name each cell for a file or a link, all names different, whatever the letter case."""
-    names = []
-    for row, cell in zip(summary.rows(cells), cells, strict=True):
-        slug = base = re.sub(r"[^\w.]+", "-", f"{row}-{cell.attrs['optimizer']}").strip("-.")
-        taken = {name.lower() for name in names}
-        repeat = 1
-        while not slug or slug.lower() in taken:
+    return distinct(
+        re.sub(r"[^\w.]+", "-", f"{row}-{cell.attrs['optimizer']}").strip("-.")
+        for row, cell in zip(summary.rows(cells), cells, strict=True)
+    )
+
+
+def distinct(names: Iterable[str]) -> list[str]:
+    """Number the names that are empty, or differ from an earlier one by letter case at most."""
+    found: list[str] = []
+    for name in names:
+        new, repeat = name, 1
+        while not new or new.lower() in {other.lower() for other in found}:
             repeat += 1
-            slug = f"{base}-{repeat}"
-        names.append(slug)
-    return names
+            new = f"{name}-{repeat}"
+        found.append(new)
+    return found

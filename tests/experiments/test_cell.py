@@ -92,7 +92,10 @@ def test_a_segment_without_its_checkpoint_is_done_again(resumable, whole):
 
 def test_a_finished_cell_is_read_and_not_run(whole, monkeypatch):
     monkeypatch.setattr(cells, "_programs", None)
+    for name in ("segment-0000.nc", "checkpoint", ".results.nc.1.tmp"):  # by a kill at the end
+        (whole[0].folder / name).write_bytes(b"")
     xr.testing.assert_identical(cells.run(whole[0]), whole[1])
+    assert set(files(whole[0].folder)) == {"results.nc", "seconds.json"}
 
 
 def test_results_of_a_cell(whole):
@@ -120,6 +123,9 @@ def test_a_checkpoint_of_another_configuration_is_refused(resumable, override, n
     override = "grid.learning_rates.narrow.rmsprop=0.1" if override == "optimizer" else override
     other = quick(resumable.folder.parent, override)._replace(folder=resumable.folder)
     before = files(resumable.folder)
+    cells.check(resumable)
+    with pytest.raises(ValueError, match="checkpoint is of another configuration"):
+        cells.check(other)
     with pytest.raises(ValueError, match="checkpoint is of another configuration") as error:
         cells.run(other)
     assert named in str(error.value)
@@ -128,8 +134,10 @@ def test_a_checkpoint_of_another_configuration_is_refused(resumable, override, n
 
 def test_results_of_another_configuration_are_refused(whole):
     other = quick(whole[0].folder, "kappa=1e-2")._replace(folder=whole[0].folder)
-    with pytest.raises(ValueError, match=r"results.nc is of another configuration .*kappa: null"):
-        cells.run(other)
+    cells.check(whole[0])
+    for refuse in (cells.check, cells.run):
+        with pytest.raises(ValueError, match=r"results.nc is of another config.*kappa: null"):
+            refuse(other)
 
 
 def test_another_cut_into_segments_does_not_matter_once_it_is_finished(whole):

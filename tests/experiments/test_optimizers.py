@@ -1,6 +1,7 @@
 import jax
 import jax.numpy as jnp
 import numpy as np
+import optax
 import pytest
 
 import rodflow
@@ -57,6 +58,23 @@ def test_warmup_steps_scale_the_updates_of_any_optimizer(name):
     )
     factors = np.array([0.25, 0.5, 0.75, 1, 1])
     np.testing.assert_allclose(warm, factors * plain, rtol=1e-5)
+
+
+def test_the_ramp_begins_when_parameters_begin_to_move():
+    hyperparameters = {"b1": 0.0, "b2": 0.0, "num_steps": 2.0, "warmup_steps": 2.0}
+    tx = optimizers.configured(OptimizerConfig("adam_2k", 0.1, hyperparameters))
+    np.testing.assert_allclose(updates_of(tx, [1.0] * 5), [0, 0, -0.05, -0.1, -0.1], rtol=1e-5)
+
+
+def test_integers_are_passed_on_as_such():
+    hyperparameters = {"batch_size": 4.0, "max_size": 2.0}
+    tx = optimizers.configured(OptimizerConfig("if_shampoo", 0.1, hyperparameters))
+    (factors,) = optax.tree.get(tx.init({"w": jnp.ones((2, 3))}), "factors").values()
+    assert [factor.matrix.ndim for factor in factors] == [2, 1]
+    with pytest.raises(ValueError, match=r"hyperparameters\.max_size=2\.5 is out of range"):
+        optimizers.configured(
+            OptimizerConfig("if_shampoo", 0.1, hyperparameters | {"max_size": 2.5})
+        )
 
 
 def test_a_warmup_takes_a_traced_learning_rate():

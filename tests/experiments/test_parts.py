@@ -67,6 +67,14 @@ def test_a_study_continues_with_the_part_that_was_not_done(tmp_path):
     assert not again.computed
 
 
+def test_what_a_kill_has_left_goes_with_the_next_look(tmp_path):
+    parts.run(Squares([2]), tmp_path, "one", ignore)
+    for name in ("part-2.nc", ".results.nc.1.tmp"):
+        (tmp_path / name).write_bytes(b"")
+    parts.run(Squares([2]), tmp_path, "one", ignore)
+    assert {path.name for path in tmp_path.iterdir()} == {"config.yaml", "results.nc"}
+
+
 def test_progress_counts_the_parts(tmp_path):
     seen = []
     parts.run(Squares([2, 3]), tmp_path, "", lambda *progress: seen.append(progress))
@@ -82,6 +90,7 @@ def test_what_is_damaged_or_of_another_configuration_is_named_and_stays(tmp_path
     content = path.read_bytes()
     with pytest.raises(ValueError, match=f"{name} is of another configuration"):
         parts.run(Squares([2, 3]), tmp_path, "another", ignore)
+    assert (tmp_path / "config.yaml").read_text() == "one"
     assert path.read_bytes() == content
     path.write_bytes(content[:100])
     with pytest.raises(ValueError, match=f"{name} is damaged"):

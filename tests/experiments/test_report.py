@@ -9,6 +9,8 @@ from html.parser import HTMLParser
 
 import numpy as np
 import pytest
+import xarray as xr
+from matplotlib.figure import Figure
 
 from experiments import parts, results
 from experiments.report import __main__ as report
@@ -153,6 +155,22 @@ def test_every_cell_has_a_name_of_its_own(cell):
     names = cells.slugs([cell, cell, cell.assign_attrs(problem="ViT"), cell])
     assert names == ["vit-adam", "vit-2-adam", "ViT-adam-2", "vit-3-adam"]
     assert cells.slugs([cell.assign_attrs(problem="../..", optimizer="/")]) == ["-2"]
+
+
+def test_figures_of_two_runs_of_one_study_are_both_kept(another_study, tmp_path, monkeypatch):
+    monkeypatch.setattr(Rectification, "figures", lambda results: {"one": Figure()})
+    files = report.draw([], [another_study, another_study], tmp_path)
+    assert [file.name for file in files] == ["one.png", "one.pdf", "one-2.png", "one-2.pdf"]
+    assert all(file.exists() for file in files)
+
+
+def test_a_sweep_is_left_out_and_refused_alone(cell, tmp_path):
+    (tmp_path / "sweep").mkdir()
+    results.save(xr.Dataset(attrs={"sweep": "{}"}), tmp_path / "sweep" / "results.nc")
+    with pytest.raises(ValueError, match=r"sweep/results.nc: it is of a sweep, read it with"):
+        cells.load_all([tmp_path])
+    results.save(cell, tmp_path / "results.nc")
+    assert len(cells.load_all([tmp_path]).cells) == 1
 
 
 def test_seconds_of_a_study_stand_beside_its_results(cell, tmp_path):

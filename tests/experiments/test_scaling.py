@@ -52,6 +52,13 @@ def test_an_accelerator_is_measured_as_it_is(tmp_path, monkeypatch):
     assert "2 devices" not in said.getvalue()
 
 
+def test_processes_need_a_core_each(monkeypatch):
+    monkeypatch.setattr(scaling.os, "sched_getaffinity", lambda process: {0}, raising=False)
+    said = io.StringIO()
+    scaling.processes(Console(file=said, width=120), [], [])
+    assert said.getvalue() == "processes: left out, there are no two cores to give them\n"
+
+
 def test_where_there_is_no_accelerator_none_is_found(monkeypatch):
     monkeypatch.setenv("JAX_PLATFORMS", "cpu")
     assert scaling.accelerators() == []

@@ -63,6 +63,23 @@ def test_the_table_is_written_once_and_continued(tmp_path, monkeypatch, capsys):
     assert table["narrow"]["gd"] == 0.25 and table["linear"]["gd"] == 0.5
 
 
+@pytest.mark.parametrize("study", ["papers", "papers_small"])
+def test_the_table_is_the_one_that_the_study_reads(study):
+    assert search.table_of(study) == search.configuration.CONFIGS / "learning_rates" / "papers.yaml"
+
+
+def test_a_study_without_a_table_is_told_apart():
+    with pytest.raises(ValueError, match="study=tiny takes no file of configs/learning_rates"):
+        search.table_of("tiny")
+
+
+def test_remarks_at_the_beginning_of_a_table_stay(tmp_path):
+    path = tmp_path / "mine.yaml"
+    assert search.remarks(path).startswith("# Found by `python -m experiments.search mine`")
+    path.write_text("# by hand\n# all of it\nmlp: {gd: 1} # so\n# end\n")
+    assert search.remarks(path) == "# by hand\n# all of it\n"
+
+
 def test_a_climb_finds_the_edge_of_a_linear_network():
     config = search.configuration.load(
         ["optimizer=gd", "model.depth=0", "data.size=20", "every=2", "num_steps=24", "warmup=2"]

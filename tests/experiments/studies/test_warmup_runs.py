@@ -34,6 +34,13 @@ def test_samples_that_are_trained_on_are_no_test(task):
     assert len(task.test.inputs) == 9
 
 
+def test_without_new_samples_there_is_no_test():
+    model = Model(lambda key: jnp.zeros(2), lambda params, x: x @ params)
+    dataset = Dataset(jnp.ones((6, 2)), jnp.ones((6, 1)))
+    with pytest.raises(ValueError, match=r"train=4 leaves no sample .* 1 different ones"):
+        warmup_runs.task(model, dataset, 4)
+
+
 def test_the_full_batch_against_a_loop(task):
     tx, key = optax.sgd(LEARNING_RATE), jax.random.key(3)
     found = jax.jit(
