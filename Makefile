@@ -31,13 +31,12 @@ study: $(STAMP)
 report: $(STAMP)
 	$(BIN)/python -m experiments.report $(ARGS)
 
-# Most of its time is compilation; test-all has the programs that users run.
-test: export XLA_FLAGS := --xla_backend_optimization_level=0 $(XLA_FLAGS)
+# A file is one worker's: what its tests have in common is compiled once.
 test: $(STAMP)
-	$(BIN)/python -m pytest -n 2 $(ARGS)
+	$(BIN)/python -m pytest -n 2 --dist loadfile $(ARGS)
 
 test-all: $(STAMP)
-	$(BIN)/python -m pytest -n 2 -m "" $(ARGS)
+	$(BIN)/python -m pytest -n 2 --dist loadfile -m "" $(ARGS)
 
 lint: $(STAMP)
 	$(BIN)/ruff check .
