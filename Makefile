@@ -31,12 +31,11 @@ study: $(STAMP)
 report: $(STAMP)
 	$(BIN)/python -m experiments.report $(ARGS)
 
-# A file is one worker's: what its tests have in common is compiled once.
 test: $(STAMP)
-	$(BIN)/python -m pytest -n 2 --dist loadfile $(ARGS)
+	$(BIN)/python -m pytest -n 2 $(ARGS)
 
 test-all: $(STAMP)
-	$(BIN)/python -m pytest -n 2 --dist loadfile -m "" $(ARGS)
+	$(BIN)/python -m pytest -n 2 -m "" $(ARGS)
 
 lint: $(STAMP)
 	$(BIN)/ruff check .

@@ -58,13 +58,20 @@ def lapack_batches(compiled) -> list[int]:
 @pytest.mark.parametrize(
     "flow",
     [
-        rodflow.RodFlow,
-        functools.partial(rodflow.RodFlow, closure=rodflow.CovarianceRod(rank=2)),
-        rodflow.CentralFlow,
-        rodflow.EdgeFlow,
-        rodflow.FreeEnergyFlow,
+        pytest.param(rodflow.RodFlow, id="signed"),
+        pytest.param(
+            functools.partial(rodflow.RodFlow, closure=rodflow.CovarianceRod(rank=2)),
+            id="covariance",
+        ),
+        *(
+            pytest.param(flow, id=name, marks=pytest.mark.slow)
+            for name, flow in {
+                "central": rodflow.CentralFlow,
+                "edge": rodflow.EdgeFlow,
+                "free_energy": rodflow.FreeEnergyFlow,
+            }.items()
+        ),
     ],
-    ids=["signed", "covariance", "central", "edge", "free_energy"],
 )
 def test_no_lane_of_a_batch_waits_for_threads_that_other_devices_hold(flow):
     def loss(w):

@@ -20,6 +20,7 @@ def files(folder):
     return {path.name for path in folder.iterdir()}
 
 
+@pytest.mark.slow
 def test_a_job_that_fails_is_named_and_the_others_end(cli, tmp_path):
     done = cli(*TINY, "optimizer=gd", "data.size=-1,20,21")
     assert done.returncode == 1

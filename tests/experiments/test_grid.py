@@ -125,6 +125,7 @@ def test_twenty_kills_change_no_bit(tmp_path):
     assert left == {".lock", "config.yaml", "results.nc", "seconds.json"}
 
 
+@pytest.mark.slow
 def test_ctrl_c_ends_a_study_in_one_line(tmp_path, pytestconfig):
     cache = pytestconfig.cache.mkdir("experiments")
     long = "num_steps=20000"  # it cannot end before it is interrupted

@@ -144,6 +144,7 @@ def test_rmsprop_as_published(network_loss, params, b2):
     np.testing.assert_allclose(fed[fed != 0], oscillating[oscillating != 0], rtol=1e-6)
 
 
+@pytest.mark.slow
 def test_lanes_are_runs_of_their_own():
     rates = jnp.linspace(0.08, 0.11, 8)
 

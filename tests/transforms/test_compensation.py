@@ -112,6 +112,7 @@ def test_what_it_cannot_round_is_named():
         tx.update(jnp.ones(2), tx.init(jnp.ones(2)))
 
 
+@pytest.mark.slow
 def test_rod_flow_is_that_of_the_chain_before(network_loss, params):
     def tracked(tx):
         return rodflow.track(network_loss, tx, params, num_steps=40, warmup=0, every=10)
