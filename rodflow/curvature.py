@@ -85,6 +85,13 @@ class _Settling(eqx.Module):
         state = jax.tree.map(
             lambda z, p: z - 1 if p is Parity.CLOCK else z, state, iteration.parity
         )
+        # The second moment of a parameter that never had a gradient is 0, where its root has no
+        # derivative.
+        state = jax.tree.map(
+            lambda z, p: jnp.where(z == 0, _almost_zero(z), z) if p is Parity.AUXILIARY else z,
+            state,
+            iteration.parity,
+        )
         x = jax.tree.map(jnp.zeros_like, eqx.filter(state, _are(iteration, Parity.OSCILLATING)))
         return cls(iteration, state, x, eqx.filter(state, _are(iteration, Parity.AUXILIARY)))
 
@@ -115,6 +122,10 @@ class _Settling(eqx.Module):
 
         x, memory = jax.lax.scan(settle, (self.x, self.memory), length=iterations)[0]
         return _Settling(self.iteration, self.state, x, memory)
+
+
+def _almost_zero(leaf: Array) -> Array:
+    return jnp.asarray(jnp.finfo(leaf.dtype).tiny ** 0.9, leaf.dtype)  # no step makes it subnormal
 
 
 def _are(iteration: Iteration, parity: Parity) -> PyTree[bool]:

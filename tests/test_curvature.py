@@ -177,6 +177,21 @@ def test_effective_sharpness_against_a_dense_hessian(name):
         np.testing.assert_allclose(found, dense[:3] / 2, rtol=1e-6)
 
 
+@pytest.mark.parametrize("name", ["adam", "rmsprop"])
+def test_a_parameter_without_gradient_adds_nothing(name):
+    tx = rodflow.OPTIMIZERS[name](LEARNING_RATE)
+
+    def padded(params):
+        return network_loss(params["used"])
+
+    _, state = settled(network_loss, tx, network_params(), steps=50)
+    unused = {"used": network_params(), "unused": jnp.zeros(2)}
+    _, with_unused = settled(padded, tx, unused, steps=50)
+    known = rodflow.effective_sharpness(network_loss, tx, state)
+    found = rodflow.effective_sharpness(padded, tx, with_unused)
+    np.testing.assert_allclose(found, known, rtol=1e-3)
+
+
 def test_sharpness_of_more_parameters_than_krylov_vectors():
     spectrum = np.concatenate([np.linspace(0, 1, 97), [5.0, 7.0, 8.0]])
     rotation, _ = np.linalg.qr(np.random.default_rng(0).normal(size=(100, 100)))
