@@ -129,8 +129,10 @@ def test_the_whole_study():
     )
     # Until they move, all see the same samples: the relative variance is that of one or three.
     one = adam.spread.isel(time=0).sel(gradients="minibatch")
-    np.testing.assert_allclose(one[0], one[1])
+    np.testing.assert_allclose(one[0], one[1], rtol=1e-5)
     assert (waited.spread.isel(time=0).sel(gradients="minibatch") < one).all()
-    assert (whole.spread.sel(gradients="full batch") == 0).all()
+    # Gradient descent has no ratio: nothing is measured of it.
+    spread = whole.spread.sel(gradients="full batch")
+    assert (spread.drop_sel(arm="SGD") == 0).all() and spread.sel(arm="SGD").isnull().all()
     shown = whole.assign_attrs(study="experiments.studies.warmup.Warmup")
     assert "Share of the pairs of runs" in markdown(shown)
