@@ -56,7 +56,9 @@ def configured(config: OptimizerConfig) -> optax.GradientTransformation:
     rate: optax.ScalarOrSchedule = config.learning_rate
     if WARMUP in hyperparameters:
         ramp = warmed_up(rate, hyperparameters.pop(WARMUP))
-        wait = hyperparameters.get("num_steps", 0)  # of `adam_2k`, before parameters move
+        # Before parameters move, if an optimizer has such steps.
+        known = {name: parameter.default for name, parameter in parameters.items()}
+        wait = (known | hyperparameters).get("num_steps", 0)
         rate = lambda count: ramp(count - wait)  # noqa: E731
     for name, value in hyperparameters.items():
         if parameters[name].annotation in (int, "int"):
