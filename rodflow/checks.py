@@ -1,11 +1,34 @@
-"""Numbers out of range, refused in one sentence where their value is known."""
+"""What is out of range or of the wrong kind, refused in one sentence where it is known."""
+
+from collections.abc import Callable
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 from jax.core import Tracer
+from jaxtyping import PyTree
 
 
 def check_at_least(name: str, value: jax.typing.ArrayLike, least: int) -> None:
-    """**Raises** `ValueError` for a value below `least`; a traced one passes."""
-    if not isinstance(value, Tracer) and np.any(np.asarray(value) < least):
+    """**Raises** `ValueError` for a value that is not at least `least`; a traced one passes."""
+    if not isinstance(value, Tracer) and not np.all(np.asarray(value) >= least):
         raise ValueError(f"`{name}` is {value}; it must be at least {least}.")
+
+
+def check_count(name: str, value: jax.typing.ArrayLike, least: int) -> None:
+    """**Raises** `ValueError` for what is no integer, or below `least`; a traced one passes."""
+    if not jnp.issubdtype(jnp.result_type(value), jnp.integer):
+        raise ValueError(f"`{name}` is {value}; it must be an integer.")
+    check_at_least(name, value, least)
+
+
+def check_scalar(loss: Callable[[PyTree], PyTree], params: PyTree) -> None:
+    """**Raises** `ValueError` for a loss that does not return one real float scalar."""
+    leaves = jax.tree.leaves(jax.eval_shape(loss, params))
+    if (
+        len(leaves) != 1
+        or leaves[0].shape != ()
+        or not jnp.issubdtype(leaves[0].dtype, jnp.floating)
+    ):
+        found = ", ".join(f"{leaf.dtype}{list(leaf.shape)}" for leaf in leaves) or "nothing"
+        raise ValueError(f"The loss returned {found}; it must return one real float scalar.")

@@ -8,7 +8,8 @@ into -(-1)^t r. The edge is where the top eigenvalue of diag(r)^1/2 H diag(r)^1/
     effective sharpness = lambda_max / 2            (1 is the edge, for every optimizer)
 
 Source: MATH.md section 2; Cohen et al. 2021 (arXiv 2103.00065), 2022 (2207.14484). Sign and
-spectral updates (Lion, Muon) have no linear response, hence no such edge.
+spectral updates (Lion, Muon) have no linear response, hence no such edge. The response is linear
+about zero: a chain that clips gradients responds to it as if it left them as they are.
 """
 
 from __future__ import annotations
@@ -22,10 +23,9 @@ import jax.numpy as jnp
 import optax
 from jax.flatten_util import ravel_pytree
 from jaxtyping import Array, Float, PyTree
-from matfree import decomp
 
-from rodflow import linalg
 from rodflow.iteration import Iteration, PhaseState
+from rodflow.lanczos import largest_eigenvalues
 from rodflow.parity import Parity
 from rodflow.random import normal_like
 
@@ -141,23 +141,29 @@ def sharpness(
 ) -> Float[Array, " k"]:
     """The k largest eigenvalues of the Hessian of `loss` at `params`, in descending order.
 
-    With `metric` (positive, of the structure of `params`) those of diag(metric)^1/2 H
-    diag(metric)^1/2. By Lanczos iteration with full reorthogonalisation (matfree); exact for fewer
-    than `depth` parameters. **Raises** `ValueError` for k below 1 or above what there is.
+    With `metric` (not negative, of the structure of `params`) those of diag(metric)^1/2 H
+    diag(metric)^1/2. By Lanczos iteration (`rodflow.lanczos`); exact for at most `depth`
+    parameters. **Raises** `ValueError` for k below 1 or above what there is.
     """
-    size = sum(leaf.size for leaf in jax.tree.leaves(params))
-    depth = _depth(k, size, depth)
+    start, unravel = _random(params)
+    depth = _depth(k, start.size, depth)
     scale = None if metric is None else jax.tree.map(jnp.sqrt, metric)
 
-    def matvec(v: PyTree) -> PyTree:
-        scaled = v if scale is None else jax.tree.map(jnp.multiply, scale, v)
+    def matvec(v: Array) -> Array:
+        scaled = unravel(v)
+        scaled = scaled if scale is None else jax.tree.map(jnp.multiply, scale, scaled)
         product = jax.jvp(jax.grad(loss), (params,), (scaled,))[1]
-        return product if scale is None else jax.tree.map(jnp.multiply, scale, product)
+        product = product if scale is None else jax.tree.map(jnp.multiply, scale, product)
+        return ravel_pytree(product)[0].astype(v.dtype)
 
-    start, unravel = ravel_pytree(normal_like(jax.random.key(0), params))
-    lanczos = decomp.tridiag_sym(depth, reortho="full", custom_vjp=False)
-    _, tridiagonal, *_ = lanczos(lambda v: ravel_pytree(matvec(unravel(v)))[0], start)
-    return linalg.eigvalsh(jnp.asarray(tridiagonal))[::-1][:k]
+    return largest_eigenvalues(matvec, start, k, depth)
+
+
+def _random(params: PyTree) -> tuple[Float[Array, " n"], Callable[[Array], PyTree]]:
+    """A random vector of as many numbers, in single precision at least, and its way back."""
+    flat, unravel = ravel_pytree(normal_like(jax.random.key(0), params))
+    wide = flat.astype(jnp.promote_types(flat.dtype, jnp.float32))
+    return wide, lambda v: unravel(v.astype(flat.dtype))
 
 
 @eqx.filter_jit
@@ -171,8 +177,9 @@ def effective_sharpness(
     """The k largest eigenvalues of the Hessian relative to the edge of stability of `tx`.
 
     1.0 is the edge. `state` is a `PhaseState` of `Iteration(loss, tx)`. Compiled; works under `jit`
-    and `vmap`. Before the first step of an adaptive method, whose preconditioner is zero there, it
-    is not finite. Source: MATH.md section 2.
+    and `vmap`. It says nothing before the first step of an adaptive method, whose preconditioner is
+    zero there, and is NaN where the update does not respond to the gradient, as a sign. Gradient
+    clipping is taken as not active. Source: MATH.md section 2.
 
     A chain that mixes the elements of a tensor, such as `if_shampoo`, needs `elementwise=False`.
     The response to an alternating gradient g is then a product R g with a matrix, symmetric and
@@ -184,40 +191,29 @@ def effective_sharpness(
     if not elementwise:
         return _in_metric_of_matrices(iteration, state, k) / 2
     response = nyquist_response(iteration, state)
-    return sharpness(loss, state.params, k, response) / 2
+    found = sharpness(loss, state.params, k, response) / 2
+    responds = jnp.stack([jnp.any(leaf != 0) for leaf in jax.tree.leaves(response)])
+    return jnp.where(jnp.any(responds), found, jnp.nan)
 
 
 def _in_metric_of_matrices(iteration: Iteration, state: PhaseState, k: int) -> Float[Array, " k"]:
     """The k largest eigenvalues of R H, by Lanczos iteration in the inner product g' R g."""
-    start, unravel = ravel_pytree(normal_like(jax.random.key(0), state.params))
+    start, unravel = _random(state.params)
     depth = _depth(k, start.size, _KRYLOV_DEPTH)
     settling = _Settling.begin(iteration, state)
     # Memory comes to its place once; after that, only the oscillation of each gradient has to.
     settling = settling.settled(state.params, 0.0, _PROBE_ITERATIONS)
 
+    def flat(tree: PyTree) -> Array:
+        return ravel_pytree(tree)[0].astype(start.dtype)
+
     def respond(g: Array) -> Array:
-        x = settling.settled(unravel(g), 0.0, _RESPONSE_ITERATIONS).x.params
-        return 2 * ravel_pytree(x)[0]
+        return 2 * flat(settling.settled(unravel(g), 0.0, _RESPONSE_ITERATIONS).x.params)
 
-    def turn(carry: tuple[Array, ...], i: Array) -> tuple[tuple[Array, ...], Array]:
-        grads, moves, g = carry
-        move = respond(g)
-        norm = jnp.sqrt(jnp.maximum(g @ move, 0))
-        # Where the space is exhausted nothing is added to it.
-        grads, moves = (
-            basis.at[i].set(jnp.where(norm > 0, v / norm, 0))
-            for basis, v in ((grads, g), (moves, move))
-        )
-        curved = jax.jvp(jax.grad(iteration.loss), (state.params,), (unravel(moves[i]),))[1]
-        new = ravel_pytree(curved)[0]
-        entries = moves @ new
-        for _ in range(2):  # full reorthogonalisation
-            new = new - grads.T @ (moves @ new)
-        return (grads, moves, new), entries
+    def product(v: Array) -> Array:
+        return flat(jax.jvp(jax.grad(iteration.loss), (state.params,), (unravel(v),))[1])
 
-    empty = jnp.zeros((depth, start.size), start.dtype)
-    _, rows = jax.lax.scan(turn, (empty, empty, start), jnp.arange(depth))
-    return linalg.eigvalsh(jnp.tril(rows) + jnp.tril(rows, -1).T)[::-1][:k]
+    return largest_eigenvalues(product, start, k, depth, respond)
 
 
 def _depth(k: int, size: int, depth: int) -> int:

@@ -15,7 +15,7 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 import optax
-from jaxtyping import Array, Float, Int, PRNGKeyArray, PyTree
+from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray, PyTree
 
 from rodflow.iteration import Iteration, PhaseState
 from rodflow.random import coins_like
@@ -85,8 +85,14 @@ def runaway_limit(tree: PyTree) -> Float[Array, ""]:
 
 
 def norm(tree: PyTree) -> Float[Array, ""]:
-    """The Euclidean norm over all leaves."""
-    return optax.tree.norm(tree).astype(float)
+    """The Euclidean norm over all leaves, squared in single precision at least."""
+    wide = jax.tree.map(lambda x: x.astype(jnp.promote_types(x.dtype, jnp.float32)), tree)
+    return optax.tree.norm(wide).astype(float)
+
+
+def finite(tree: PyTree) -> Bool[Array, ""]:
+    """Whether all of its numbers are finite."""
+    return jnp.all(jnp.stack([jnp.all(jnp.isfinite(leaf)) for leaf in jax.tree.leaves(tree)]))
 
 
 def _advance(iteration: Iteration, run: DiscreteRun, step: Int[Array, ""]) -> DiscreteRun:

@@ -22,6 +22,7 @@ import optax
 from jax.core import Tracer
 from jaxtyping import Array, Float, PyTree
 
+from rodflow.checks import check_scalar
 from rodflow.parity import Parity, as_clock, probe_parity
 from rodflow.placement import Placement, place, placement_of
 
@@ -148,15 +149,7 @@ def _check_loss(loss: Callable[[PyTree], Float[Array, ""]], params: PyTree) -> N
             "a batch or a step, because two steps would then not be the same map twice (a fixed "
             "order of batches: `Epoch`)."
         ) from error
-    out = jax.eval_shape(loss, params)
-    leaves = jax.tree.leaves(out)
-    if (
-        len(leaves) != 1
-        or leaves[0].shape != ()
-        or not jnp.issubdtype(leaves[0].dtype, jnp.floating)
-    ):
-        found = ", ".join(f"{leaf.dtype}{list(leaf.shape)}" for leaf in leaves) or "nothing"
-        raise ValueError(f"The loss returned {found}; it must return one real float scalar.")
+    check_scalar(loss, params)
     if any(isinstance(leaf, Tracer) for leaf in jax.tree.leaves(params)):
         return
     value = jax.jit(loss)(params)

@@ -4,7 +4,8 @@ Batched LAPACK calls of jaxlib 0.10 wait, on a thread of XLA's pool, for other t
 same pool: once each of its threads waits, as when every device of a CPU decomposes a batch, the
 program never ends. A matrix on its own is decomposed where it is called, without that wait. On
 CPUs the functions here therefore take the matrices of a batch one after the other, which for small
-ones costs no time; elsewhere they are those of `jax.numpy.linalg`.
+ones costs no time; elsewhere they are those of `jax.numpy.linalg`. Their derivatives, forward and
+reverse, are the textbook's (Giles 2008, Collected matrix derivative results).
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ R = TypeVar("R")
 
 
 def _singly_on_cpu(function: Callable[P, R]) -> Callable[P, R]:
-    """`function`, of one at a time of a batch on CPUs; `vmap`, `jit` and `jvp` know it."""
+    """`function`, of one at a time of a batch on CPUs, under `vmap` and `jit`."""
     one = custom_vmap(function)
 
     @one.def_vmap
@@ -42,19 +43,62 @@ def _singly_on_cpu(function: Callable[P, R]) -> Callable[P, R]:
 
 
 @_singly_on_cpu
-def eigh(matrix: Float[Array, "n n"]) -> tuple[Float[Array, " n"], Float[Array, "n n"]]:
-    """The eigenvalues of a symmetric matrix, ascending, and its eigenvectors, as columns."""
+def _eigh(matrix: Float[Array, "n n"]) -> tuple[Float[Array, " n"], Float[Array, "n n"]]:
     values, vectors = jnp.linalg.eigh(matrix)
     return values, vectors
 
 
 @_singly_on_cpu
-def eigvalsh(matrix: Float[Array, "n n"]) -> Float[Array, " n"]:
-    """The eigenvalues of a symmetric matrix, ascending."""
+def _eigvalsh(matrix: Float[Array, "n n"]) -> Float[Array, " n"]:
     return jnp.linalg.eigvalsh(matrix)
 
 
 @_singly_on_cpu
+def _solve(matrix: Float[Array, "n n"], right: Float[Array, "n ..."]) -> Float[Array, "n ..."]:
+    return jnp.linalg.solve(matrix, right)
+
+
+@jax.custom_jvp
+def eigh(matrix: Float[Array, "n n"]) -> tuple[Float[Array, " n"], Float[Array, "n n"]]:
+    """The eigenvalues of a symmetric matrix, ascending, and its eigenvectors, as columns."""
+    return _eigh(matrix)
+
+
+@eigh.defjvp
+def _eigh_jvp(primals: tuple[Array], tangents: tuple[Array]) -> tuple[PyTree, PyTree]:
+    values, vectors = eigh(*primals)
+    turned = _turned(vectors, *tangents)
+    same = jnp.eye(len(values), dtype=bool)
+    rates = jnp.where(same, 0, 1 / jnp.where(same, 1, values - values[:, None]))
+    return (values, vectors), (jnp.diagonal(turned), vectors @ (rates * turned))
+
+
+@jax.custom_jvp
+def eigvalsh(matrix: Float[Array, "n n"]) -> Float[Array, " n"]:
+    """The eigenvalues of a symmetric matrix, ascending."""
+    return _eigvalsh(matrix)
+
+
+@eigvalsh.defjvp
+def _eigvalsh_jvp(primals: tuple[Array], tangents: tuple[Array]) -> tuple[Array, Array]:
+    values, vectors = eigh(*primals)
+    return values, jnp.diagonal(_turned(vectors, *tangents))
+
+
+@jax.custom_jvp
 def solve(matrix: Float[Array, "n n"], right: Float[Array, "n ..."]) -> Float[Array, "n ..."]:
     """The solution of `matrix @ x = right`."""
-    return jnp.linalg.solve(matrix, right)
+    return _solve(matrix, right)
+
+
+@solve.defjvp
+def _solve_jvp(primals: tuple[Array, Array], tangents: tuple[Array, Array]) -> tuple[Array, Array]:
+    (matrix, right), (change, pushed) = primals, tangents
+    solution = solve(matrix, right)
+    inverse = solve(matrix, jnp.eye(len(matrix), dtype=matrix.dtype))
+    return solution, jnp.tensordot(inverse, pushed - jnp.tensordot(change, solution, 1), 1)
+
+
+def _turned(vectors: Array, change: Array) -> Array:
+    """A change of a matrix, of which only the symmetric part counts, between its eigenvectors."""
+    return vectors.T @ ((change + change.T) / 2) @ vectors

@@ -21,6 +21,8 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, PyTree
 
+from rodflow.checks import check_scalar
+
 
 class Minibatches:
     """The mean of a loss over minibatches, a function of the parameters.
@@ -51,10 +53,24 @@ class Minibatches:
 
     def __call__(self, params: PyTree) -> Float[Array, ""]:
         """The mean over the batches at `params`, with the activations of one in memory."""
-        once = jax.checkpoint(self.of, prevent_cse=False)  # a scan needs no protection from CSE
         first = jax.tree.map(lambda leaf: leaf[0], self.batches)
-        zero = jnp.zeros((), jax.eval_shape(self.of, params, first).dtype)
+        check_scalar(lambda p: self.of(p, first), params)
+        dtype = jax.eval_shape(self.of, params, first).dtype
+        # Losses and, through parameters made wide here, gradients are added up in single precision
+        # at least: in bfloat16 a sum of ones would end at 256.
+        wide = jax.tree.map(_wide, params)
+
+        def once(wide: PyTree, batch: PyTree) -> Float[Array, ""]:
+            return _wide(self.of(jax.tree.map(lambda w, p: w.astype(p.dtype), wide, params), batch))
+
+        once = jax.checkpoint(once, prevent_cse=False)  # a scan needs no protection from CSE
         total, _ = jax.lax.scan(
-            lambda total, batch: (total + once(params, batch), None), zero, self.batches
+            lambda total, batch: (total + once(wide, batch), None),
+            jnp.zeros((), jnp.promote_types(dtype, jnp.float32)),
+            self.batches,
         )
-        return total / self.count
+        return (total / self.count).astype(dtype)
+
+
+def _wide(leaf: Array) -> Array:
+    return leaf.astype(jnp.promote_types(leaf.dtype, jnp.float32))

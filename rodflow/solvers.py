@@ -83,26 +83,26 @@ class OneLegLookback(LookbackEuler):
     is the map, and h = 1/3 of fourth order in linear fields.
 
     It starts as if y had been at rest before, and so with a step of Euler: second moments that have
-    only begun to grow are not looked back at below zero. Fixed step sizes only. In the terms of
-    Dahlquist 1975 it is a one-leg method.
+    only begun to grow are not looked back at below zero. After a step of another size, as where the
+    last is cut short, the differences are rescaled. In the terms of Dahlquist 1975 it is a one-leg
+    method.
 
     **Arguments:** None. Source: ours, on MATH.md section 5.
     """
 
     def init(self, terms, t0, t1, y0, args):
-        return y0, y0
+        return y0, jax.tree.map(jnp.zeros_like, y0), terms.contr(t0, t1)
 
     def step(self, terms, t0, t1, y0, args, solver_state, made_jump):
         h = terms.contr(t0, t1)
-        before, earlier = (
-            jax.tree.map(lambda past, now: jnp.where(made_jump, now, past), past, y0)
-            for past in solver_state
-        )
-        first = y0**ω - before**ω
-        second = first - (before**ω - earlier**ω)
+        before, slope_before, h_before = solver_state
+        before = jax.tree.map(lambda past, now: jnp.where(made_jump, now, past), before, y0)
+        slope_before = jax.tree.map(lambda s: jnp.where(made_jump, 0, s), slope_before)
+        slope = (y0**ω - before**ω) / h_before
+        first, second = h * slope, h * (slope - slope_before**ω)
         y = (y0**ω - (1 / h - 1) * (first / 2 + second / 6)).ω
         y1 = (y0**ω + terms.vf_prod(t0 - (1 - h) / 2, y, args, h) ** ω).ω
-        return y1, None, dict(y0=y0, y1=y1), (y0, before), RESULTS.successful
+        return y1, None, dict(y0=y0, y1=y1), (y0, slope.ω, h), RESULTS.successful
 
 
 class Held(diffrax.AbstractSolver):
@@ -126,19 +126,23 @@ class Held(diffrax.AbstractSolver):
         return 1
 
     def init(self, terms, t0, t1, y0, args):
-        return None
+        return self.solver.init(terms, t0, t0 + (t1 - t0) / self.substeps, y0, args)
 
     def step(self, terms, t0, t1, y0, args, solver_state, made_jump):
-        del solver_state, made_jump
         field = self.hold(y0)
         held = diffrax.ODETerm(lambda t, y, args: field(y))
         h = (t1 - t0) / self.substeps
-        y1 = y0
-        for n in range(self.substeps):
+
+        def substep(carry: tuple[PyTree, PyTree], n: Array) -> tuple[tuple[PyTree, PyTree], None]:
+            y, state = carry
             start = t0 + n * h
-            state = self.solver.init(held, start, start + h, y1, args)
-            y1 = self.solver.step(held, start, start + h, y1, args, state, False)[0]
-        return y1, None, dict(y0=y0, y1=y1), None, RESULTS.successful
+            jumped = made_jump & (n == 0)
+            y, _, _, state, _ = self.solver.step(held, start, start + h, y, args, state, jumped)
+            return (y, state), None
+
+        numbers = jnp.arange(self.substeps)
+        (y1, solver_state), _ = jax.lax.scan(substep, (y0, solver_state), numbers)
+        return y1, None, dict(y0=y0, y1=y1), solver_state, RESULTS.successful
 
     def func(self, terms, t0, y0, args):
         return terms.vf(t0, y0, args)

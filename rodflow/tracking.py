@@ -24,10 +24,11 @@ import jax.numpy as jnp
 import optax
 from jaxtyping import Array, Float, Int, PRNGKeyArray, PyTree
 
-from rodflow.checks import check_at_least
+from rodflow.checks import check_count
 from rodflow.discrete import (
     DiscreteRun,
     begin,
+    finite,
     follow,
     norm,
     one_rounding_unit_away,
@@ -110,8 +111,8 @@ class Tracker(eqx.Module):
         unknown = sorted(set(integrators) - set(flows))
         if unknown:
             raise ValueError(f"`integrators` names {unknown}; the flows are {list(flows)}.")
-        check_at_least("every", every, 1)
-        check_at_least("twins", twins, 0)
+        check_count("every", every, 1)
+        check_count("twins", twins, 0)
         self.iteration = iteration(loss, tx)
         self.flows = {name: build(self.iteration) for name, build in flows.items()}
         self.integrators = {
@@ -129,7 +130,7 @@ class Tracker(eqx.Module):
 
         `key` draws the perturbations of the twins. Compiled.
         """
-        check_at_least("warmup", warmup, 0)
+        check_count("warmup", warmup, 0)
         state = self.iteration.init(params)
         key = jax.random.key(0) if key is None else key
         return self._start(state, warmup, key, placement_of(state.params))
@@ -148,9 +149,15 @@ class Tracker(eqx.Module):
             )
         flows = {}
         for name, flow in self.flows.items():
-            y = flow.init(state)
-            remembered = self.integrators[name].solver.init(flow.term(), 0.0, 1.0, y, None)
-            flows[name] = _FlowRun(y, remembered, runaway_limit(y), jnp.array(-1, jnp.int32))
+            # As Diffrax does: time is of the default precision, and widens what is narrower.
+            y = jax.tree.map(
+                lambda leaf: leaf.astype(jnp.promote_types(leaf.dtype, jnp.result_type(float))),
+                flow.init(state),
+            )
+            first = jnp.zeros(()), jnp.ones(())
+            remembered = self.integrators[name].solver.init(flow.term(), *first, y, None)
+            limit = runaway_limit(state.params)
+            flows[name] = _FlowRun(y, remembered, limit, jnp.array(-1, jnp.int32))
         return TrackerState(
             jnp.array(0, jnp.int32), state.params, begin(self.iteration, state), twins, flows
         )
@@ -160,6 +167,7 @@ class Tracker(eqx.Module):
 
         Compiled once for each `num_records`; the records of consecutive calls concatenate.
         """
+        check_count("num_records", num_records, 0)
         return self._run(state, num_records, placement_of(state.start))
 
     @eqx.filter_jit
@@ -235,7 +243,7 @@ class Tracker(eqx.Module):
 
         def runs_away(t: Array, y: Any, args: PyTree, **kwargs: Any) -> Array:
             del t, args, kwargs
-            return ~(norm(y) <= run.limit)
+            return ~(flow.reach(y) <= run.limit) | ~finite(y)
 
         # Flows are autonomous: every stretch starts at time 0, where time is best resolved.
         solution = diffrax.diffeqsolve(
@@ -298,8 +306,8 @@ def track(
 
     Source: MATH.md section 7.
     """
-    check_at_least("every", every, 1)
-    check_at_least("num_steps", num_steps, every)
+    check_count("every", every, 1)
+    check_count("num_steps", num_steps, every)
     tracker = Tracker(loss, tx, flows, integrators, every, twins, observe, observe_flows, iteration)
     state = tracker.init(params, warmup, key)
     return tracker.run(state, num_steps // every)[1]

@@ -48,6 +48,25 @@ def test_derivatives_are_those_of_jax_also_of_a_batch():
     jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, atol=1e-4), ours, known)
 
 
+@pytest.mark.parametrize("name", CASES)
+def test_reverse_mode_is_that_of_jax_also_of_a_batch(name):
+    ours, known, count = CASES[name]
+    args = arguments(count)
+
+    def symmetric(x):
+        return (x + jnp.swapaxes(x, -1, -2)) / 2
+
+    def total(function):
+        def of(first, *rest):
+            found = function(symmetric(first), *rest)
+            return jax.tree.reduce(jnp.add, jax.tree.map(lambda x: jnp.sum(jnp.sin(x) ** 2), found))
+
+        return of
+
+    found = jax.jit(jax.grad(total(jax.vmap(jax.vmap(ours)))))(*args)
+    np.testing.assert_allclose(found, jax.grad(total(known))(*args), rtol=1e-2, atol=1e-3)
+
+
 def lapack_batches(compiled) -> list[int]:
     """The number of matrices in each call of LAPACK of a program for the CPU."""
     calls = re.findall(r"= \(?\w+\[([\d,]*)\].* custom-call\(.*lapack_", compiled.as_text())

@@ -71,6 +71,22 @@ def test_derivatives_hold_the_activations_of_one_batch():
     assert temporary_bytes(Minibatches(of, split(big, 64))) < whole / 16
 
 
+def test_sums_of_a_narrow_type_do_not_stall():
+    """In bfloat16 256 + 1 is 256; losses and gradients are added up in single precision."""
+    loss = Minibatches(lambda w, batch: jnp.sum(w * batch), jnp.ones((1024, 1), jnp.bfloat16))
+    value, slope = jax.value_and_grad(loss)(jnp.ones(1, jnp.bfloat16))
+    assert value.dtype == slope.dtype == jnp.bfloat16
+    assert value == slope[0] == 1.0
+
+
+@pytest.mark.parametrize(
+    "of", [lambda w, x: (jnp.sum(w), x), lambda w, x: w], ids=["aux", "vector"]
+)
+def test_a_loss_that_is_no_scalar_is_refused(of):
+    with pytest.raises(ValueError, match=r"The loss returned .*; it must return one real float"):
+        Minibatches(of, np.ones((3, 2)))(jnp.ones(2))
+
+
 @pytest.mark.parametrize(
     ("batches", "message"),
     [

@@ -150,10 +150,11 @@ def one_leg_matrix(v, h):
     """What a step of `OneLegLookback` does to (y[n], y[n-1], y[n-2]) of one mode, of field v y."""
     term = diffrax.ODETerm(lambda t, y, args: v * y)
 
-    def step(state):
-        y, before, earlier = state
-        y1, _, _, kept, _ = OneLegLookback().step(term, 0.0, h, y, None, (before, earlier), False)
-        return jnp.stack([y1, *kept])
+    def step(ys):
+        y, before, earlier = ys
+        state = before, (before - earlier) / h, h
+        y1 = OneLegLookback().step(term, 0.0, h, y, None, state, False)[0]
+        return jnp.stack([y1, y, before])
 
     return jax.vmap(step, out_axes=1)(jnp.eye(3) + 0j)
 
@@ -198,7 +199,7 @@ def test_the_first_step_of_one_leg_and_one_after_a_jump_are_those_of_euler():
     state = solver.init(term, 0.0, 0.5, y, None)
     first, *_, state, _ = solver.step(term, 0.0, 0.5, y, None, state, False)
     np.testing.assert_allclose(first, expected, rtol=1e-15)
-    for left, right in zip(state, (y, y), strict=True):
+    for left, right in zip(state, (y, 0 * y, 0.5), strict=True):
         np.testing.assert_array_equal(left, right)
     y = jnp.array([1.0, 2.0])
     after_a_jump = solver.step(term, 0.5, 1.0, y, None, state, True)[0]
@@ -208,7 +209,8 @@ def test_the_first_step_of_one_leg_and_one_after_a_jump_are_those_of_euler():
 def test_a_step_of_one_leg_is_the_documented_formula():
     h, past = 0.3, [start(), start() + 0.1, start() - jnp.array([0.2, 0.3])]
     term = diffrax.ODETerm(lambda t, y, args: jnp.cos(t) * smooth(y))
-    y1 = OneLegLookback().step(term, 1.0, 1.0 + h, past[0], None, tuple(past[1:]), False)[0]
+    state = past[1], (past[1] - past[2]) / h, h
+    y1 = OneLegLookback().step(term, 1.0, 1.0 + h, past[0], None, state, False)[0]
     q = 1 / h - 1
     point = (1 - q / 2 - q / 6) * past[0] + (q / 2 + q / 3) * past[1] - q / 6 * past[2]
     expected = past[0] + h * np.cos(1.0 - 0.35) * smooth(point)
@@ -317,3 +319,35 @@ def test_held_takes_the_steps_of_its_solver_with_the_field_that_was_held():
     found = solver.step(term, 0.0, 1.5, y, None, None, False)[0]
     np.testing.assert_allclose(found, (1 - 0.5 * 0.49) ** 3 * 0.7, rtol=1e-6)
     assert len(calls) == 1
+
+
+def test_held_remembers_what_its_solver_does():
+    """A field that holds nothing is solved as if it were not held."""
+    field = lambda y: jnp.sin(y) - y  # noqa: E731
+    term = diffrax.ODETerm(lambda t, y, args: field(y))
+    held = Held(lambda y: field, OneLegLookback(), substeps=2)
+    ys = [
+        diffrax.diffeqsolve(term, solver, 0.0, 6.0, dt0, jnp.array(2.0)).ys
+        for solver, dt0 in ((held, 1.0), (OneLegLookback(), 0.5))
+    ]
+    np.testing.assert_allclose(*ys, rtol=1e-5)
+
+
+def test_a_step_that_is_cut_short_looks_back_as_far_as_it_should(x64):
+    """dy/dt = -y/10 by steps of 3/4 and 1/4 in turn follows the map as well as steps of 1/2."""
+    term = diffrax.ODETerm(lambda t, y, args: -y / 10)
+    errors = []
+    for ts in (np.cumsum([0, *[0.75, 0.25] * 20]), np.arange(0, 20.5, 0.5)):
+        controller = diffrax.StepTo(ts=jnp.asarray(ts))
+        y = diffrax.diffeqsolve(
+            term,
+            OneLegLookback(),
+            0.0,
+            20.0,
+            None,
+            jnp.array(1.0),
+            stepsize_controller=controller,
+            saveat=diffrax.SaveAt(ts=jnp.array([10.0, 20.0])),
+        ).ys
+        errors.append(abs(float(y[1] / y[0]) / 0.9**10 - 1))
+    assert errors[0] < 2e-3 and errors[1] < 2e-3

@@ -291,6 +291,69 @@ def test_a_flow_that_diverges_leaves_the_run_alone():
     np.testing.assert_array_equal(tracking.flows["corrected"].gradients, 4.0)
 
 
+def test_large_second_moments_are_no_divergence():
+    """Gradients of 1e6 whose squares are 1e12; the parameters move by the learning rate."""
+    tracking = rodflow.track(
+        lambda w: 5e5 * jnp.sum(w**2),
+        rodflow.OPTIMIZERS["scalar_rmsprop"](1e-3),
+        jnp.ones(3),
+        num_steps=4,
+        warmup=0,
+        every=2,
+        flows={"rod": RodFlow},
+    )
+    np.testing.assert_array_equal(tracking.flows["rod"].diverged_at, -1)
+    assert jnp.all(jnp.isfinite(tracking.flows["rod"].distance))
+
+
+def test_a_rod_that_grows_about_a_centre_at_rest_diverges():
+    """Beyond the edge of a quadratic the run grows by 1.5 a step, and so do the ends of the rod."""
+    tracking = rodflow.track(
+        lambda w: 10 * jnp.sum(w**2),
+        optax.sgd(0.125),
+        jnp.ones(1),
+        num_steps=60,
+        warmup=0,
+        flows={"rod": RodFlow},
+    )
+    run, rod = (int(x.diverged_at[-1]) for x in (tracking, tracking.flows["rod"]))
+    assert run > 0 and abs(rod - run) < 10
+
+
+def test_leaves_of_size_zero(x64):
+    def loss(p):
+        return jnp.sum(p["a"] ** 4) + jnp.sum(p["b"])
+
+    for name in ("adam", "gd"):
+        tx = rodflow.OPTIMIZERS[name](0.01)
+        some = {"a": jnp.ones(3), "b": jnp.zeros((0, 2))}
+        tracking = rodflow.track(loss, tx, some, num_steps=20, every=10)
+        known = rodflow.track(lambda w: jnp.sum(w**4), tx, jnp.ones(3), num_steps=20, every=10)
+        assert_trees_all_close(tracking.flows, known.flows, rtol=1e-6)
+
+
+@pytest.mark.parametrize("wide", [False, True], ids=["x32", "x64"])
+@pytest.mark.parametrize("dtype", [jnp.bfloat16, jnp.float16, jnp.float32])
+def test_types_of_parameters(dtype, wide):
+    """Flows are solved in the default precision at least."""
+    with jax.enable_x64(wide):
+        tracker = Tracker(
+            lambda w: jnp.sum((w - 1) ** 2),
+            rodflow.OPTIMIZERS["adam"](0.1),
+            twins=1,
+            every=5,
+        )
+        state = tracker.init(jnp.array([0.5, 3.0], dtype), warmup=2)
+        state, tracking = tracker.run(state, 2)
+        assert state.run.params.dtype == dtype
+        for name, run in state.flows.items():
+            assert tracker.flows[name].center(run.y).dtype == jnp.result_type(float)
+        for flow in tracking.flows.values():
+            np.testing.assert_array_equal(flow.diverged_at, -1)
+            # Two steps of rounding at most.
+            assert jnp.all(flow.distance < 0.1)
+
+
 def test_a_loss_that_is_not_finite_later_ends_the_run():
     """Three steps of 0.3 go from 1 to 0.1, and the fourth to where there is no loss."""
     tracking = rodflow.track(

@@ -28,6 +28,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import NamedTuple
 
+import diffrax
 import equinox as eqx
 import jax
 import jax.numpy as jnp
@@ -70,7 +71,8 @@ class CentralFlow(AbstractAveragedFlow):
     - `period`: the optimizer steps within which a mode beyond the edge is brought back to it; the
         default integrator holds what belongs to the oscillation for as long. 2 halves the cost of
         a chain without momentum; with momentum the oscillation would go on and off.
-    - `corrected`: add the look-back (BEA) term, for solvers other than the default.
+    - `corrected`: add the look-back (BEA) term to the field, for solvers that do not look back;
+        `track` then takes Heun's method.
 
     Each evaluation of the field takes one gradient, k Hessian-vector products, and a (a + 1) / 2
     third derivatives for a modes near the edge. **Raises** `ValueError` for numbers out of range.
@@ -168,4 +170,6 @@ class CentralFlow(AbstractAveragedFlow):
 
     @property
     def integrator(self) -> Integrator:
+        if self.corrected:
+            return Integrator(diffrax.Heun(), 0.5)
         return Integrator(Held(self.hold, substeps=2 * self.period), float(self.period))

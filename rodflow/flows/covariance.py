@@ -99,7 +99,7 @@ class CovarianceRod(AbstractClosure):
         overlap = rows.gram(sources, y.basis, metric)
         coordinates = linalg.solve(gram, overlap.T).T
         floor = self.seed**2 * rows.gram(a, a, metric)[0, 0]
-        identity = jnp.eye(self.rank)
+        identity = jnp.eye(self.rank, dtype=gram.dtype)
         covariance = coordinates.T @ coordinates / 2 - 2 * y.covariance + 2 * floor * identity
         # (I - Pi) M W Y: what the sources have outside the span of Y, weighted by their overlap.
         outside = jax.tree.map(jnp.subtract, sources, rows.combine(coordinates, y.basis))

@@ -100,12 +100,16 @@ def leading(iteration: Iteration, z: PhaseState, basis: PyTree) -> Modes:
 def next_basis(modes: Modes) -> PyTree:
     """The basis after one step of power iteration, each vector turned by at most one radian.
 
-    The iteration is that of M plus a part of its largest eigenvalue, so that it finds the largest
-    eigenvalues even where negative ones are larger in magnitude.
+    The iteration is that of M plus a part of its largest eigenvalue, and of what is negative in the
+    span, so that it finds the largest eigenvalues even where negative ones are larger in magnitude.
     """
-    shifted = jnp.maximum(modes.values, 0) + _SHIFT * modes.values[0]
-    shifted = jnp.maximum(shifted, jnp.finfo(shifted.dtype).tiny)
     image = jax.tree.map(lambda r, p: jnp.sqrt(r) * p, modes.response, modes.products)
+    shift = _SHIFT * jnp.max(jnp.abs(modes.values)) + jnp.maximum(-modes.values[-1], 0)
+    shifted = modes.values + shift
+    # Where all of them vanish, M may not: at least what is rounding beside its largest row.
+    kind = jnp.finfo(shifted.dtype)
+    longest = jnp.sqrt(jnp.max(jnp.diagonal(rows.gram(image, image))))
+    shifted = jnp.maximum(shifted, kind.eps * longest + kind.tiny)
     # M v is lambda v within the span, so that what is left lies outside.
     outside = jax.tree.map(jnp.subtract, image, rows.combine(jnp.diag(modes.values), modes.vectors))
     normal = rows.combine(jnp.diag(1 / shifted), outside)
@@ -163,7 +167,8 @@ def second_derivative(
     def slope(s: Array) -> PhaseState:
         return jax.jvp(lambda t: moved(s, t), (zero,), (one,))[1]
 
-    zero, one = jnp.zeros(()), jnp.ones(())
+    dtype = jnp.result_type(*jax.tree.leaves(grads))
+    zero, one = jnp.zeros((), dtype), jnp.ones((), dtype)
     return jax.jvp(slope, (zero,), (one,))[1]
 
 

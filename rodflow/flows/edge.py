@@ -80,8 +80,8 @@ class EdgeFlow(AbstractFlow):
         ones = jax.tree.map(jnp.ones_like, u)
         response, slope = jax.jvp(
             lambda growth: oscillation(iteration, after, ones, growth).params,
-            (jnp.zeros(()),),
-            (jnp.ones(()),),
+            (jnp.zeros_like(y.x),),
+            (jnp.ones_like(y.x),),
         )
         # The alternating gradient under which the parameters oscillate by u.
         grads = jax.tree.map(lambda u, a: critical.ratio(u, a), u, response)
@@ -93,13 +93,14 @@ class EdgeFlow(AbstractFlow):
             / optax.tree.vdot(u, grads)
         )
         xi = oscillation(iteration, after, grads)._replace(params=u)
-        x = jnp.maximum(y.x, self.floor)
+        floor = self.floor.astype(y.x.dtype)
+        x = jnp.maximum(y.x, floor)
         even, _ = even_and_odd(
             iteration.increment, y.z, jax.tree.map(lambda leaf: x * leaf[None], xi)
         )
         turn = jax.tree.map(lambda u, a, p: 2 * (2 * a * p - sharpness * u), u, response, product)
         growth = (sharpness - 2) * x / slowness
-        return EdgeState(even, turn, jnp.maximum(growth, self.floor - y.x))
+        return EdgeState(even, turn, jnp.maximum(growth, floor - y.x))
 
     def phase(self, y: EdgeState) -> PhaseState:
         return y.z
@@ -113,6 +114,9 @@ class EdgeFlow(AbstractFlow):
 
     def extent(self, y: EdgeState) -> Float[Array, ""]:
         return y.x
+
+    def reach(self, y: EdgeState) -> Float[Array, ""]:
+        return super().reach(y) + y.x
 
     def holding(self, y: EdgeState) -> Work:
         return Work(*jnp.array([0.0, 1.0, 0.0]))

@@ -17,6 +17,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, PyTree
 
+from rodflow.discrete import norm
 from rodflow.iteration import Iteration, PhaseState
 from rodflow.solvers import Held, Integrator, evaluations_per_step
 
@@ -63,6 +64,10 @@ class AbstractFlow(eqx.Module):
     @abc.abstractmethod
     def extent(self, y: PyTree[Array]) -> Float[Array, ""]:
         """Half the length of the rod in parameter space; 0.0 for a flow without one."""
+
+    def reach(self, y: PyTree[Array]) -> Float[Array, ""]:
+        """How far from zero the parameters are at most: what a flow that diverges lets grow."""
+        return norm(self.center(y))
 
     @property
     @abc.abstractmethod

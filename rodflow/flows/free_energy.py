@@ -27,6 +27,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import NamedTuple
 
+import diffrax
 import equinox as eqx
 import jax
 import jax.numpy as jnp
@@ -57,7 +58,8 @@ class FreeEnergyFlow(AbstractAveragedFlow):
     - `iteration`: the optimizer and its loss.
     - `rank`: the number of leading modes, r; fewer where there are fewer parameters.
     - `seed`: kappa, of the floor of the covariance; None for 2^13 rounding units of the parameters.
-    - `corrected`: add the look-back (BEA) term, for solvers other than the default.
+    - `corrected`: add the look-back (BEA) term to the field, for solvers that do not look back;
+        `track` then takes Heun's method.
 
     **Raises** `ValueError` for a rank below 1, and in `init` for a chain with momentum, one whose
     state has a part that flips with the gradient.
@@ -118,4 +120,6 @@ class FreeEnergyFlow(AbstractAveragedFlow):
 
     @property
     def integrator(self) -> Integrator:
+        if self.corrected:
+            return Integrator(diffrax.Heun(), 0.5)
         return Integrator(Held(self.hold), 1.0)

@@ -148,7 +148,7 @@ class RodFlow(AbstractFlow):
     - `corrected`: add the look-back (BEA) term to the field, for solvers that do not look back.
 
     Unless told otherwise `track` takes two steps of the closure's `solver` for each of the
-    optimizer.
+    optimizer, or of Heun's method if `corrected`.
 
     Source: MATH.md sections 3 to 6; Regis & Chewi 2026, arXiv 2605.06821.
     """
@@ -179,13 +179,17 @@ class RodFlow(AbstractFlow):
         squares = jax.tree.map(lambda x: jnp.sum(jnp.square(jnp.abs(x))) / x.shape[0], offsets)
         return jnp.sqrt(optax.tree.sum(squares))
 
+    def reach(self, y: Any) -> Float[Array, ""]:
+        return super().reach(y) + self.extent(y)
+
     @property
     def gradients(self) -> int:
         return self.closure.points
 
     @property
     def integrator(self) -> Integrator:
-        return Integrator(self.closure.solver, 0.5)
+        # What looks back already must not be told to do so once more.
+        return Integrator(diffrax.Heun() if self.corrected else self.closure.solver, 0.5)
 
 
 def present(tree: PyTree) -> PyTree[bool]:

@@ -66,5 +66,5 @@ def _worst_leaf(error: PyTree[Array]) -> Float[Array, ""]:
 
     Over all numbers at once, the error of a scalar second moment would drown in the weights'.
     """
-    squares = [jnp.mean(jnp.square(leaf)) for leaf in jax.tree.leaves(error)]
+    squares = [jnp.mean(jnp.square(leaf)) for leaf in jax.tree.leaves(error) if leaf.size]
     return jnp.sqrt(jnp.max(jnp.stack([s.astype(float) for s in squares])))

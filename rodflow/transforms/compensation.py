@@ -76,11 +76,11 @@ def compensate_rounding() -> optax.GradientTransformationExtraArgs:
         del extra_args
         if params is None:
             raise ValueError("`params` is None; rounding needs the parameters that are updated.")
-        both = jax.tree.map(compensated, params, updates, state.remainder)
-        updates, remainder = jax.tree.transpose(
-            jax.tree.structure(params), jax.tree.structure((0, 0)), both
-        )
-        return updates, CompensateRoundingState(remainder)
+        leaves, structure = jax.tree.flatten(params)
+        rest = (structure.flatten_up_to(tree) for tree in (updates, state.remainder))
+        both = [compensated(*each) for each in zip(leaves, *rest, strict=True)]
+        updates, remainder = ([pair[i] for pair in both] for i in (0, 1))
+        return structure.unflatten(updates), CompensateRoundingState(structure.unflatten(remainder))
 
     return optax.GradientTransformationExtraArgs(init_fn, update_fn)
 

@@ -12,7 +12,7 @@ first, and the update a Newton step in units of the parameters.
 On the rod (MATH.md sections 3 and 6) factors and what they remember, even in G, are auxiliary. The
 edge of stability is where the top eigenvalue of P^-1 H, with P^-1 = C C' (x) K K', reaches
 2 (1 + b) / lr for momentum b in trace form. P is not diagonal: the elementwise Nyquist probe
-(MATH.md section 2), and with it `rodflow.effective_sharpness`, does not apply.
+(MATH.md section 2) does not apply, and `rodflow.effective_sharpness` wants `elementwise=False`.
 
 Lin et al. 2024 (arXiv 2402.03496), figure 3.
 """

@@ -71,6 +71,8 @@ def learn(
     damping: jax.typing.ArrayLike,
 ) -> tuple[Factor, ...]:
     """The factors one step on, in their dtype."""
+    if gradient.size == 0:
+        return factors
     tangents = _tangents(gradient, [factor.matrix for factor in factors], batch_size, damping)
     moved = []
     for (matrix, before, remainder), tangent in zip(factors, tangents, strict=True):

@@ -36,7 +36,7 @@ class ScaleByRfRmsState(NamedTuple):
 def init_curvature(params: PyTree, batch_size: jax.typing.ArrayLike) -> PyTree:
     """Second moment that makes the preconditioner 1, real and in the precision of `params`."""
     return jax.tree.map(
-        lambda p: jnp.full(p.shape, 1 / batch_size, jnp.finfo(p.dtype).dtype), params
+        lambda p: jnp.full_like(p, 1 / batch_size, dtype=jnp.finfo(p.dtype).dtype), params
     )
 
 

@@ -53,6 +53,29 @@ def test_modes_are_those_of_the_dense_matrix(at_work):
     )
 
 
+@pytest.mark.parametrize("most", [1, 5])
+@pytest.mark.parametrize(
+    "hessian",
+    [[10.0] + [-10.0] * 199, [-1.0] * 20 + [-1.4] * 20, [3.0, 2.0] + [0.0] * 40, [0.0] * 8],
+    ids=["one positive", "concave", "flat", "linear"],
+)
+def test_modes_where_few_eigenvalues_are_positive(hessian, most):
+    curvature = jnp.asarray(hessian)
+    iteration = Iteration(lambda w: jnp.sum(curvature * w**2) / 2 + jnp.sum(w), optax.sgd(0.1))
+    modes = critical.first_modes(iteration, iteration.init(jnp.zeros(len(hessian))), most)
+    np.testing.assert_allclose(modes.values[0], 0.1 * max(hessian), rtol=1e-3)
+    assert jnp.all(jnp.isfinite(flat_rows(critical.next_basis(modes))))
+
+
+def test_the_leading_mode_of_a_saddle_is_found_from_where_it_is_level():
+    """At e_1 + 0 the form w_1 w_2 is 0 and turns to e_2: no eigenvalue says how far."""
+    iteration = Iteration(lambda w: w[0] * w[1], optax.sgd(0.1))
+    z, basis = iteration.init(jnp.zeros(2)), jnp.array([[1.0, 0.0]])
+    for _ in range(30):
+        basis = critical.next_basis(critical.leading(iteration, z, basis))
+    np.testing.assert_allclose(critical.leading(iteration, z, basis).values, [0.1], rtol=1e-3)
+
+
 def test_no_more_modes_than_parameters(at_work):
     iteration, state, _ = at_work
     assert len(critical.first_modes(iteration, state, 99).values) == 10

@@ -310,6 +310,9 @@ def test_center_loss_and_extent():
     np.testing.assert_allclose(flow.extent(y), 0.5, rtol=1e-14)
     assert flow.integrator.dt0 == 0.5
     assert isinstance(flow.integrator.solver, OneLegLookback)
+    corrected = RodFlow(flow.iteration, corrected=True)
+    assert isinstance(corrected.integrator.solver, diffrax.Heun)  # which does not look back too
+    np.testing.assert_allclose(flow.reach(y), 5**0.5 + 0.5, rtol=1e-6)
 
 
 @pytest.mark.parametrize("flow_type", [StableFlow, RodFlow])

@@ -104,6 +104,11 @@ def test_masked_leaves_are_left_alone():
     assert len(jax.tree.leaves(state)) == 1
 
 
+def test_a_group_without_parameters():
+    tx = compensate_rounding()
+    assert tx.update({}, tx.init({}), {})[0] == {}
+
+
 def test_what_it_cannot_round_is_named():
     tx = compensate_rounding()
     with pytest.raises(ValueError, match="A parameter is int32; rounding is that of real floats"):

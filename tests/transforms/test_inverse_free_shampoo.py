@@ -212,6 +212,14 @@ def test_factors_have_the_dtype_asked_for():
     assert {leaf.dtype for leaf in jax.tree.leaves(state.factors)} == {jnp.dtype("float32")}
 
 
+def test_a_tensor_without_elements_learns_nothing():
+    tx = rodflow.if_shampoo(0.1, batch_size=2)
+    params = jnp.zeros((0, 3))
+    updates, state = tx.update(params, tx.init(params), params)
+    assert updates.shape == (0, 3)
+    assert all(np.all(np.isfinite(leaf)) for leaf in jax.tree.leaves(state))
+
+
 def test_parity():
     """Factors and their momenta are blind to the sign of the gradient, also if updated rarely."""
     params = {"w": jnp.ones((3, 2)), "b": jnp.ones(2)}
