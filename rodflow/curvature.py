@@ -22,12 +22,12 @@ import jax
 import jax.numpy as jnp
 import optax
 from jax.flatten_util import ravel_pytree
-from jaxtyping import Array, Float, PyTree
+from jaxtyping import Array, Bool, Float, PyTree
 
 from rodflow.iteration import Iteration, PhaseState
 from rodflow.lanczos import largest_eigenvalues
 from rodflow.parity import Parity
-from rodflow.random import normal_like
+from rodflow.random import coins_like, normal_like
 
 # An error of the oscillation halves at worst in each, and one of b2 = .5 does, too.
 _PROBE_ITERATIONS = 64
@@ -181,19 +181,35 @@ def effective_sharpness(
     zero there, and is NaN where the update does not respond to the gradient, as a sign. Gradient
     clipping is taken as not active. Source: MATH.md section 2.
 
-    A chain that mixes the elements of a tensor, such as `if_shampoo`, needs `elementwise=False`.
-    The response to an alternating gradient g is then a product R g with a matrix, symmetric and
-    positive, and the eigenvalues are those of R H (ours). **Raises** `ValueError` for k below 1 or
-    above the number of parameters.
+    A chain that mixes the elements of a tensor, such as `if_shampoo`, needs `elementwise=False`
+    (it is found out, and the result NaN, otherwise). The response to an alternating gradient g is
+    then a product R g with a matrix, symmetric and positive, and the eigenvalues are those of R H
+    (ours). **Raises** `ValueError` for k below 1 or above the number of parameters.
     """
     iteration = Iteration(loss, tx)
     iteration.init(state.params)
     if not elementwise:
         return _in_metric_of_matrices(iteration, state, k) / 2
-    response = nyquist_response(iteration, state)
-    found = sharpness(loss, state.params, k, response) / 2
-    responds = jnp.stack([jnp.any(leaf != 0) for leaf in jax.tree.leaves(response)])
-    return jnp.where(jnp.any(responds), found, jnp.nan)
+    response, known = _response_by_itself(iteration, state)
+    return jnp.where(known, sharpness(loss, state.params, k, response) / 2, jnp.nan)
+
+
+def _response_by_itself(
+    iteration: Iteration, state: PhaseState
+) -> tuple[PyTree[Array], Bool[Array, ""]]:
+    """The Nyquist response, and whether there is one and each element has its own."""
+    coins = coins_like(jax.random.key(0), state.params)
+    signs = jax.tree.map(lambda c, p: jnp.where(c, 1, -1).astype(p.dtype), coins, state.params)
+    grads = jax.tree.map(lambda s: jnp.stack([jnp.ones_like(s), s]), signs)
+    both = jax.vmap(lambda g: oscillation(iteration, state, g).params)(grads)
+    response = jax.tree.map(lambda x: 2 * x[0], both)
+
+    def alike(x: Array, s: Array) -> Array:
+        return jnp.all(jnp.abs(x[1] - s * x[0]) <= 1e-2 * jnp.abs(x[0]))
+
+    own = jnp.stack(jax.tree.leaves(jax.tree.map(alike, both, signs)))
+    some = jnp.stack([jnp.any(leaf != 0) for leaf in jax.tree.leaves(response)])
+    return response, jnp.all(own) & jnp.any(some)
 
 
 def _in_metric_of_matrices(iteration: Iteration, state: PhaseState, k: int) -> Float[Array, " k"]:

@@ -47,7 +47,7 @@ collect_ignore = ["sharded.py"]  # a program of its own, on devices of its own
 def pytest_configure(config):
     # Most of the time is compilation, and many tests build the same programs anew.
     jax.config.update("jax_compilation_cache_dir", str(config.cache.mkdir("programs")))
-    jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.3)
+    jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
 
 
 def _normal(seed, *shape):

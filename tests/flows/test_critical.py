@@ -31,6 +31,13 @@ def flat_loss(loss, params):
     return lambda w: loss(unravel(w))
 
 
+first_modes = jax.jit(critical.first_modes, static_argnums=(0, 2))
+
+
+def follow(iteration, z, basis):
+    return critical.next_basis(critical.leading(iteration, z, basis))
+
+
 def flat_rows(tree):
     return jax.vmap(lambda row: ravel_pytree(row)[0])(tree)
 
@@ -41,7 +48,7 @@ def test_modes_are_those_of_the_dense_matrix(at_work):
     hessian = jax.hessian(flat_loss(iteration.loss, state.params))(flat)
     scale = jnp.sqrt(response)
     dense, vectors = jnp.linalg.eigh(scale[:, None] * hessian * scale)
-    modes = jax.jit(lambda s: critical.first_modes(iteration, s, 3))(state)
+    modes = first_modes(iteration, state, 3)
     np.testing.assert_allclose(modes.values, dense[::-1][:3], rtol=1e-5)
     overlap = jnp.abs(flat_rows(modes.vectors) @ vectors[:, ::-1][:, :3])
     np.testing.assert_allclose(overlap, np.eye(3), atol=1e-3)
@@ -53,43 +60,49 @@ def test_modes_are_those_of_the_dense_matrix(at_work):
     )
 
 
-@pytest.mark.parametrize("most", [1, 5])
 @pytest.mark.parametrize(
-    "hessian",
-    [[10.0] + [-10.0] * 199, [-1.0] * 20 + [-1.4] * 20, [3.0, 2.0] + [0.0] * 40, [0.0] * 8],
-    ids=["one positive", "concave", "flat", "linear"],
+    ("hessian", "most"),
+    [
+        ([10.0] + [-10.0] * 199, 1),
+        ([10.0] + [-10.0] * 199, 5),
+        ([-1.0] * 20 + [-1.4] * 20, 1),
+        ([3.0, 2.0] + [0.0] * 40, 5),
+        ([0.0] * 8, 5),
+    ],
+    ids=["one positive", "one of five", "concave", "flat", "linear"],
 )
 def test_modes_where_few_eigenvalues_are_positive(hessian, most):
     curvature = jnp.asarray(hessian)
     iteration = Iteration(lambda w: jnp.sum(curvature * w**2) / 2 + jnp.sum(w), optax.sgd(0.1))
-    modes = critical.first_modes(iteration, iteration.init(jnp.zeros(len(hessian))), most)
+    modes = first_modes(iteration, iteration.init(jnp.zeros(len(hessian))), most)
     np.testing.assert_allclose(modes.values[0], 0.1 * max(hessian), rtol=1e-3)
-    assert jnp.all(jnp.isfinite(flat_rows(critical.next_basis(modes))))
+    assert jnp.all(jnp.isfinite(flat_rows(jax.jit(critical.next_basis)(modes))))
 
 
 def test_the_leading_mode_of_a_saddle_is_found_from_where_it_is_level():
     """At e_1 + 0 the form w_1 w_2 is 0 and turns to e_2: no eigenvalue says how far."""
     iteration = Iteration(lambda w: w[0] * w[1], optax.sgd(0.1))
     z, basis = iteration.init(jnp.zeros(2)), jnp.array([[1.0, 0.0]])
-    for _ in range(30):
-        basis = critical.next_basis(critical.leading(iteration, z, basis))
-    np.testing.assert_allclose(critical.leading(iteration, z, basis).values, [0.1], rtol=1e-3)
+    leading = jax.jit(lambda basis: critical.leading(iteration, z, basis))
+    turned = jax.jit(lambda b: jax.lax.fori_loop(0, 30, lambda _, b: follow(iteration, z, b), b))
+    np.testing.assert_allclose(leading(turned(basis)).values, [0.1], rtol=1e-3)
 
 
 def test_no_more_modes_than_parameters(at_work):
     iteration, state, _ = at_work
-    assert len(critical.first_modes(iteration, state, 99).values) == 10
+    modes = jax.eval_shape(lambda s: critical.first_modes(iteration, s, 99), state)
+    assert modes.values.shape == (10,)
 
 
 def test_the_basis_moves_smoothly(at_work):
     """At an eigenspace it stands still, in whatever basis: no sign or order flips."""
     iteration, state, _ = at_work
-    modes = jax.jit(lambda s: critical.first_modes(iteration, s, 3))(state)
-    follow = jax.jit(lambda b: critical.next_basis(critical.leading(iteration, state, b)))
-    basis = jax.lax.fori_loop(0, 100, lambda _, b: follow(b), modes.vectors)
+    modes = first_modes(iteration, state, 3)
+    further = jax.jit(lambda b: follow(iteration, state, b))
+    basis = jax.lax.fori_loop(0, 100, lambda _, b: further(b), modes.vectors)
     turn, _ = jnp.linalg.qr(jnp.asarray(np.random.default_rng(0).normal(size=(3, 3))))
     turned = rows.combine(turn, basis)
-    after = follow(turned)
+    after = further(turned)
     np.testing.assert_allclose(flat_rows(after), flat_rows(turned), atol=1e-6)
 
 
@@ -108,21 +121,20 @@ def test_second_derivative_of_the_increment(at_work):
     def product(x):
         return jax.jvp(jax.grad(iteration.loss), (state.params,), (x.params,))[1]
 
-    third = critical.third_derivative(iteration, state, a.params, b.params)
-    found = critical.second_derivative(
-        iteration,
-        state,
-        jax.grad(iteration.loss)(state.params),
-        (a, product(a)),
-        (b, product(b)),
-        third,
-    )
+    @jax.jit
+    def second():
+        third = critical.third_derivative(iteration, state, a.params, b.params)
+        grads = jax.grad(iteration.loss)(state.params)
+        ends = (a, product(a)), (b, product(b))
+        return critical.second_derivative(iteration, state, grads, *ends, third)
+
+    found = second()
 
     def increment(s, t):
         moved = jax.tree.map(lambda w, x, y: w + s * x + t * y, state.params, a.params, b.params)
         return ravel_pytree(iteration.increment(state._replace(params=moved)))[0]
 
-    expected = jax.jacfwd(jax.jacfwd(increment), 1)(0.0, 0.0)
+    expected = jax.jit(jax.jacfwd(jax.jacfwd(increment), 1))(0.0, 0.0)
     np.testing.assert_allclose(ravel_pytree(found)[0], expected, rtol=1e-8, atol=1e-12)
 
 
@@ -130,7 +142,7 @@ def test_momenta_move_with_the_parameters(network_loss, params):
     """Heavy ball in EMA form: at the edge m alternates by -2 u / lr, as w[t+1] - w[t] = -2 u."""
     iteration = Iteration(network_loss, rodflow.OPTIMIZERS["heavy_ball"](0.1, b1=0.6))
     state = iteration.init(params)
-    modes = critical.first_modes(iteration, state, 2)
+    modes = first_modes(iteration, state, 2)
     moved = critical.phase_displacements(iteration, modes, modes.displacements)
     np.testing.assert_allclose(flat_rows(moved.params), flat_rows(modes.displacements))
     momentum = flat_rows(moved.opt_state)
@@ -149,7 +161,7 @@ def test_pairs_of_the_first_modes_come_first():
 
 def test_amplitudes_have_the_covariance(at_work):
     iteration, state, response = at_work
-    modes = critical.first_modes(iteration, state, 2)
+    modes = first_modes(iteration, state, 2)
     covariance = jnp.array([[2.0, 0.5], [0.5, 1.0]])
     u = flat_rows(critical.amplitudes(iteration, state, modes.vectors, covariance))
     v = flat_rows(modes.vectors) * jnp.sqrt(response)

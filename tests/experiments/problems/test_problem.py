@@ -10,20 +10,21 @@ from experiments.problems.data.digits import digits
 
 def test_the_configured_problem_is_the_loss_of_the_network_on_the_data():
     problem = problems.configured(load(["data.size=20", "model.depth=0"]))
-    params = problem.init(jax.random.key(0))
+    params = jax.jit(problem.init)(jax.random.key(0))
     (layer,) = params["layers"].values()
     inputs, targets = digits(20)
     outputs = inputs.reshape(20, 64) @ layer["kernel"] + layer["bias"]
     expected = 0.5 * jnp.mean(jnp.sum((outputs - targets) ** 2, axis=1))
-    np.testing.assert_allclose(problem.loss(params), expected, rtol=1e-6)
+    np.testing.assert_allclose(jax.jit(problem.loss)(params), expected, rtol=1e-6)
 
 
 def test_chunks_of_the_data_have_the_same_mean():
     whole, accumulated = (
         problems.configured(load(["data.size=20", f"chunks={chunks}"])) for chunks in ("null", 4)
     )
-    params = whole.init(jax.random.key(0))
-    np.testing.assert_allclose(accumulated.loss(params), whole.loss(params), rtol=1e-6)
+    params = jax.jit(whole.init)(jax.random.key(0))
+    of_chunks, of_all = (jax.jit(problem.loss)(params) for problem in (accumulated, whole))
+    np.testing.assert_allclose(of_chunks, of_all, rtol=1e-6)
     with pytest.raises(ValueError, match="chunks=3 is no divisor of the 20 samples"):
         problems.configured(load(["data.size=20", "chunks=3"]))
 
@@ -31,8 +32,12 @@ def test_chunks_of_the_data_have_the_same_mean():
 def test_loss_and_initialization_vectorize_over_seeds():
     problem = problems.configured(load(["data.size=20", "loss=cross_entropy"]))
     keys = jax.random.split(jax.random.key(0), 3)
-    together = jax.jit(jax.vmap(lambda key: problem.loss(problem.init(key))))(keys)
-    apart = [problem.loss(problem.init(key)) for key in keys]
+
+    def first_loss(key):
+        return problem.loss(problem.init(key))
+
+    together = jax.jit(jax.vmap(first_loss))(keys)
+    apart = list(map(jax.jit(first_loss), keys))
     np.testing.assert_allclose(together, apart, rtol=1e-6)
     assert len(set(map(float, together))) == 3
 
@@ -44,8 +49,7 @@ def test_parameters_are_one_vector_where_the_optimizer_does_not_mind(optimizer, 
     config = load(["data.size=20", "model.depth=0", f"optimizer={optimizer}"])
     problem = problems.configured(config)
     compact = problems.compact(problem, optimizers.configured(config.optimizer))
-    params = compact.init(jax.random.key(0))
+    params = jax.jit(compact.init)(jax.random.key(0))
     assert (len(jax.tree.leaves(params)) == 1) == vector
-    np.testing.assert_allclose(
-        compact.loss(params), problem.loss(problem.init(jax.random.key(0))), rtol=1e-6
-    )
+    apart = jax.jit(lambda key: problem.loss(problem.init(key)))(jax.random.key(0))
+    np.testing.assert_allclose(jax.jit(compact.loss)(params), apart, rtol=1e-6)

@@ -148,7 +148,10 @@ def unexplained(chosen, params):
 
 @pytest.mark.parametrize(
     ("name", "overrides", "smooth"),
-    [(name, (), True) for name in NAMES] + [("cnn", ("model.activation=relu",), False)],
+    [
+        *(("cnn", (f"model.activation={name}",), name == "gelu") for name in ("gelu", "relu")),
+        *(pytest.param(name, (), True, marks=pytest.mark.slow) for name in NAMES[1:]),
+    ],
 )
 def test_the_third_derivative_explains_the_change_of_the_second(name, overrides, smooth):
     chosen = model(name, (8, 8, 1), (10,), *overrides)

@@ -76,6 +76,7 @@ def test_a_run_that_diverges_is_the_worst_there_is(train):
     assert np.isfinite(outcome.train_loss[1])
 
 
+@pytest.mark.slow
 def test_in_a_narrow_type_no_update_is_lost(data, network):
     h, seeds = parameters(3e-3, 0.0, 0.9, 0.1), np.array([3])
     start, wide, narrow = (
