@@ -200,16 +200,19 @@ def models(cells: summary.Cells) -> Figure:
 def latest(cells: summary.Cells, flow: str) -> dict[str, xr.Dataset]:
     """For each optimizer, the cell in which the oscillation of `flow` sets in latest, or never.
 
-    Of those in which the oscillation of the iterates sets in, from the first seed.
+    Of those in which the oscillation of the iterates sets in, from the first seed, and `flow` does
+    not diverge; of several that are equally late the one furthest away, in distances of the rod.
     """
-    found: dict[str, tuple[float, xr.Dataset]] = {}
+    found: dict[str, tuple[tuple[float, float], xr.Dataset]] = {}
     for cell in cells:
         began = comparison.onset(cell.oscillation.isel(seed=0).values, cell.step.values)
-        if flow in cell.flow.values and not np.isnan(began):
-            delay = comparison.compare(cell, flow).delay
-            name = str(cell.attrs["optimizer"])
-            if name not in found or delay > found[name][0]:
-                found[name] = delay, cell
+        if flow not in cell.flow.values or np.isnan(began):
+            continue
+        distance, *_, delay = comparison.compare(cell, flow)[:4]
+        away = distance / comparison.compare(cell, "rod").distance
+        name = str(cell.attrs["optimizer"])
+        if not np.isnan(away) and (name not in found or (delay, away) > found[name][0]):
+            found[name] = (delay, away), cell
     return {name: cell for name, (_, cell) in found.items()}
 
 

@@ -116,6 +116,16 @@ def test_the_latest_onset_is_one_that_never_comes(cell):
     never, nothing = with_extents("never", leaping, flat), with_extents("nothing", flat, flat)
     chosen = figures.latest([on_time, never, nothing], "rod")
     assert chosen["adam"].attrs["problem"] == "never"
+    # Of those that are equally late the one that is further away, if it does not diverge.
+    rod = cell.flow == "rod"
+    further, lost = (
+        never.assign(ensemble_distance=cell.distance.where(rod, away * cell.distance)).assign_attrs(
+            problem=name
+        )
+        for name, away in (("further", 2.0), ("lost", np.nan))
+    )
+    chosen = figures.latest([never, further, lost], never.flow.values[-1])
+    assert chosen["adam"].attrs["problem"] == "further"
     third = [f for f in never.flow.values if f not in ("stable", "rod")]
     names = ["covariance_1" if f in third else f for f in never.flow.values]
     named = never.assign_coords(flow=names)
