@@ -80,7 +80,9 @@ class Tracker(eqx.Module):
     - `iteration`: the map that they make, of which a step is a unit of time; `Iteration`, or
         `Epoch` for minibatches.
 
-    Parameters that are sharded over a mesh stay so (`rodflow.placement`).
+    Parameters that are sharded over a mesh stay so (`rodflow.placement`). A tracker compiles its
+    own programs, and JAX keeps them with what `loss` closes over (until `jax.clear_caches()`): many
+    hyperparameters are lanes of one program rather than trackers in a loop.
 
     **Raises** `ValueError` for unknown integrators and numbers out of range.
     """

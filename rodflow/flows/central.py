@@ -75,7 +75,8 @@ class CentralFlow(AbstractAveragedFlow):
         `track` then takes Heun's method.
 
     Each evaluation of the field takes one gradient, k Hessian-vector products, and a (a + 1) / 2
-    third derivatives for a modes near the edge. **Raises** `ValueError` for numbers out of range.
+    third derivatives for a modes near the edge; and, to find responses, many updates of the
+    optimizer without a gradient. **Raises** `ValueError` for numbers out of range.
 
     Source: Cohen et al. 2025, arXiv 2410.24206; beyond gradient descent and RMSProp, ours.
     """
