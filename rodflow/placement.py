@@ -10,6 +10,7 @@ points: its axis is never the one that is split.
 from __future__ import annotations
 
 import jax
+import jax.numpy as jnp
 from jax.core import Tracer
 from jax.sharding import AxisType, NamedSharding
 from jaxtyping import PyTree
@@ -37,6 +38,25 @@ def place(tree: PyTree, placement: Placement) -> PyTree:
             for leaf, sharding in zip(leaves, placement, strict=True)
         ]
     )
+
+
+def place_alike(tree: PyTree, params: PyTree, placement: Placement | None) -> PyTree:
+    """Hold each leaf of `tree` to the placement of the parameters of its shape, where all agree.
+
+    For what starts at zero, and so nowhere in particular.
+    """
+    if placement is None:
+        return tree
+    known: dict[tuple[int, ...], set[NamedSharding | None]] = {}
+    for leaf, sharding in zip(jax.tree.leaves(params), placement, strict=True):
+        known.setdefault(leaf.shape, set()).add(sharding)
+
+    def hold(leaf: jax.Array) -> jax.Array:
+        shardings = known.get(jnp.shape(leaf), {None})
+        (sharding,) = shardings if len(shardings) == 1 else (None,)
+        return leaf if sharding is None else jax.lax.with_sharding_constraint(leaf, sharding)
+
+    return jax.tree.map(hold, tree)
 
 
 def _sharding_of(leaf: jax.Array) -> NamedSharding | None:

@@ -91,18 +91,21 @@ class OneLegLookback(LookbackEuler):
     """
 
     def init(self, terms, t0, t1, y0, args):
-        return y0, jax.tree.map(jnp.zeros_like, y0), terms.contr(t0, t1)
+        h = terms.contr(t0, t1)
+        return (y0, h), (y0, h)
 
     def step(self, terms, t0, t1, y0, args, solver_state, made_jump):
         h = terms.contr(t0, t1)
-        before, slope_before, h_before = solver_state
-        before = jax.tree.map(lambda past, now: jnp.where(made_jump, now, past), before, y0)
-        slope_before = jax.tree.map(lambda s: jnp.where(made_jump, 0, s), slope_before)
+        (before, h_before), (earlier, h_earlier) = solver_state
+        before, earlier = (
+            jax.tree.map(lambda past, now: jnp.where(made_jump, now, past), past, y0)
+            for past in (before, earlier)
+        )
         slope = (y0**ω - before**ω) / h_before
-        first, second = h * slope, h * (slope - slope_before**ω)
+        first, second = h * slope, h * (slope - (before**ω - earlier**ω) / h_earlier)
         y = (y0**ω - (1 / h - 1) * (first / 2 + second / 6)).ω
         y1 = (y0**ω + terms.vf_prod(t0 - (1 - h) / 2, y, args, h) ** ω).ω
-        return y1, None, dict(y0=y0, y1=y1), (y0, slope.ω, h), RESULTS.successful
+        return y1, None, dict(y0=y0, y1=y1), ((y0, h), (before, h_before)), RESULTS.successful
 
 
 class Held(diffrax.AbstractSolver):

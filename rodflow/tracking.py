@@ -38,7 +38,7 @@ from rodflow.flows.flow import AbstractFlow, Work, work_per_step
 from rodflow.flows.rod import RodFlow
 from rodflow.flows.stable import StableFlow
 from rodflow.iteration import Iteration, PhaseState
-from rodflow.placement import Placement, placement_of
+from rodflow.placement import Placement, place_alike, placement_of
 from rodflow.records import FlowTracking, Tracking
 from rodflow.solvers import Integrator
 
@@ -158,6 +158,7 @@ class Tracker(eqx.Module):
             )
             first = jnp.zeros(()), jnp.ones(())
             remembered = self.integrators[name].solver.init(flow.term(), *first, y, None)
+            remembered = place_alike(remembered, state.params, placement)
             limit = runaway_limit(state.params)
             flows[name] = _FlowRun(y, remembered, limit, jnp.array(-1, jnp.int32))
         return TrackerState(
