@@ -22,8 +22,8 @@ def check_count(name: str, value: jax.typing.ArrayLike, least: int) -> None:
     check_at_least(name, value, least)
 
 
-def check_scalar(loss: Callable[[PyTree], PyTree], params: PyTree) -> None:
-    """**Raises** `ValueError` for a loss that does not return one real float scalar."""
+def check_scalar(loss: Callable[[PyTree], PyTree], params: PyTree) -> jnp.dtype:
+    """The dtype of a loss. **Raises** `ValueError` if it is not one real float scalar."""
     leaves = jax.tree.leaves(jax.eval_shape(loss, params))
     if (
         len(leaves) != 1
@@ -32,3 +32,4 @@ def check_scalar(loss: Callable[[PyTree], PyTree], params: PyTree) -> None:
     ):
         found = ", ".join(f"{leaf.dtype}{list(leaf.shape)}" for leaf in leaves) or "nothing"
         raise ValueError(f"The loss returned {found}; it must return one real float scalar.")
+    return leaves[0].dtype

@@ -54,8 +54,7 @@ class Minibatches:
     def __call__(self, params: PyTree) -> Float[Array, ""]:
         """The mean over the batches at `params`, with the activations of one in memory."""
         first = jax.tree.map(lambda leaf: leaf[0], self.batches)
-        check_scalar(lambda p: self.of(p, first), params)
-        dtype = jax.eval_shape(self.of, params, first).dtype
+        dtype = check_scalar(lambda p: self.of(p, first), params)
         # Losses and, through parameters made wide here, gradients are added up in single precision
         # at least: in bfloat16 a sum of ones would end at 256.
         wide = jax.tree.map(_wide, params)

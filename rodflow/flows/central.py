@@ -28,7 +28,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import NamedTuple
 
-import diffrax
 import equinox as eqx
 import jax
 import jax.numpy as jnp
@@ -39,7 +38,7 @@ from rodflow.curvature import nyquist_response
 from rodflow.flows import critical, rows
 from rodflow.flows.averaged import AbstractAveragedFlow
 from rodflow.flows.critical import Modes
-from rodflow.flows.flow import Work
+from rodflow.flows.flow import CORRECTED, Work
 from rodflow.iteration import Iteration, PhaseState
 from rodflow.solvers import Held, Integrator
 
@@ -172,5 +171,5 @@ class CentralFlow(AbstractAveragedFlow):
     @property
     def integrator(self) -> Integrator:
         if self.corrected:
-            return Integrator(diffrax.Heun(), 0.5)
+            return CORRECTED
         return Integrator(Held(self.hold, substeps=2 * self.period), float(self.period))

@@ -21,6 +21,9 @@ from rodflow.discrete import norm
 from rodflow.iteration import Iteration, PhaseState
 from rodflow.solvers import Held, Integrator, evaluations_per_step
 
+# How a flow with the look-back term is solved: by a solver that does not look back as well.
+CORRECTED = Integrator(diffrax.Heun(), 0.5)
+
 
 class Work(NamedTuple):
     """Evaluations of gradients, Hessian-vector products and third derivatives in two directions."""

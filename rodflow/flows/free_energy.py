@@ -27,7 +27,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import NamedTuple
 
-import diffrax
 import equinox as eqx
 import jax
 import jax.numpy as jnp
@@ -35,7 +34,7 @@ from jaxtyping import Array, Float, PyTree
 
 from rodflow.flows import critical, rows
 from rodflow.flows.averaged import AbstractAveragedFlow
-from rodflow.flows.flow import Work
+from rodflow.flows.flow import CORRECTED, Work
 from rodflow.flows.rod import optional_array, rounding_seed
 from rodflow.iteration import Iteration, PhaseState
 from rodflow.parity import Parity
@@ -121,5 +120,5 @@ class FreeEnergyFlow(AbstractAveragedFlow):
     @property
     def integrator(self) -> Integrator:
         if self.corrected:
-            return Integrator(diffrax.Heun(), 0.5)
+            return CORRECTED
         return Integrator(Held(self.hold), 1.0)

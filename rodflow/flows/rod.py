@@ -38,7 +38,7 @@ import jax.numpy as jnp
 import optax
 from jaxtyping import Array, Float, PyTree
 
-from rodflow.flows.flow import AbstractFlow
+from rodflow.flows.flow import CORRECTED, AbstractFlow
 from rodflow.iteration import Iteration, PhaseState
 from rodflow.parity import Parity
 from rodflow.solvers import Integrator, OneLegLookback
@@ -188,8 +188,7 @@ class RodFlow(AbstractFlow):
 
     @property
     def integrator(self) -> Integrator:
-        # What looks back already must not be told to do so once more.
-        return Integrator(diffrax.Heun() if self.corrected else self.closure.solver, 0.5)
+        return CORRECTED if self.corrected else Integrator(self.closure.solver, 0.5)
 
 
 def present(tree: PyTree) -> PyTree[bool]:
