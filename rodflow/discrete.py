@@ -10,6 +10,7 @@ t + 1 beside the parameters and loss at t. A run that diverges stops where it wa
 marked, and what is observed from there on is NaN.
 """
 
+from collections.abc import Callable
 from typing import NamedTuple
 
 import jax
@@ -63,10 +64,25 @@ def follow(
         0, every, lambda i, runs: (runs[1], _advance(iteration, runs[1], first + i)), (run, run)
     )
     midpoint = jax.tree.map(_three_step_mean, before.params, now.params, now.state.params)
-    mean_loss = _three_step_mean(before.loss, now.loss, iteration.loss(now.state.params))
+    after = unless_diverged(now.diverged_at, iteration.loss, now.state.params)
+    mean_loss = _three_step_mean(before.loss, now.loss, after)
     oscillation = norm(jax.tree.map(jnp.subtract, now.params, midpoint))
     seen = Observation(midpoint, now.loss, mean_loss, oscillation, before.state)
     return now, jax.tree.map(lambda x: jnp.where(now.diverged_at < 0, x, jnp.nan), seen)
+
+
+def unless_diverged(
+    diverged_at: Int[Array, ""], function: Callable[[PyTree], Array], argument: PyTree
+) -> Array:
+    """`function(argument)`, NaN for what has diverged.
+
+    A branch of the program is laid out by itself: XLA begins what is not in one as early as it can,
+    and would hold half an evaluated loss throughout the solution of a flow.
+    """
+    result = jax.eval_shape(function, argument)
+    return jax.lax.cond(
+        diverged_at < 0, function, lambda _: jnp.full(result.shape, jnp.nan, result.dtype), argument
+    )
 
 
 def one_rounding_unit_away(state: PhaseState, key: PRNGKeyArray) -> PhaseState:

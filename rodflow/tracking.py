@@ -33,6 +33,7 @@ from rodflow.discrete import (
     norm,
     one_rounding_unit_away,
     runaway_limit,
+    unless_diverged,
 )
 from rodflow.flows.flow import AbstractFlow, Work, work_per_step
 from rodflow.flows.rod import RodFlow
@@ -197,15 +198,16 @@ class Tracker(eqx.Module):
         for name, flow in self.flows.items():
             _, work = solved[name]
             y, _, _, diverged_at = flows[name]
-            center, loss = flow.center(y), flow.predicted_loss(y)
+            center = flow.center(y)
+            loss = unless_diverged(diverged_at, flow.predicted_loss, y)
 
             def known(x: Array, diverged_at: Array = diverged_at) -> Array:
                 return jnp.where(diverged_at < 0, x, jnp.nan)
 
             records[name] = FlowTracking(
                 distance=known(_distance(center, seen.midpoint)),
-                loss=known(loss),
-                loss_error=known(_relative(loss, seen.mean_loss)),
+                loss=loss,
+                loss_error=_relative(loss, seen.mean_loss),
                 extent=known(flow.extent(y)),
                 gradients=work.gradients,
                 hessians=work.hessians,
@@ -215,7 +217,7 @@ class Tracker(eqx.Module):
                 else known(_distance(center, average.midpoint)),
                 ensemble_loss_error=None
                 if twins is None
-                else known(_relative(loss, average.mean_loss)),
+                else _relative(loss, average.mean_loss),
                 observed=jax.tree.map(known, observed[name]),
                 diverged_at=diverged_at,
             )

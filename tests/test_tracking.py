@@ -423,6 +423,30 @@ def test_memory_does_not_grow_with_the_number_of_steps():
     assert temporary_bytes(1000) <= temporary_bytes(10)
 
 
+def allotted(function, *arguments):
+    analysis = jax.jit(function, donate_argnums=0).lower(*arguments).compile().memory_analysis()
+    held = analysis.argument_size_in_bytes + analysis.output_size_in_bytes
+    return held - analysis.alias_size_in_bytes + analysis.temp_size_in_bytes
+
+
+def test_memory_is_a_doubled_gradient_and_a_dozen_times_parameters_and_state():
+    inputs = jax.random.normal(jax.random.key(0), (8, 50, 4))
+
+    def loss(weights):  # of a network whose activations XLA begins to evaluate ahead of time
+        enter, again = weights[: 4 * 32].reshape(4, 32), weights[4 * 32 :].reshape(32, 32)
+        first = jnp.zeros((50, 32))
+        last, _ = jax.lax.scan(lambda h, x: (jnp.tanh(x + h @ again), None), first, inputs @ enter)
+        return jnp.mean(jnp.square(last))
+
+    weights = 0.1 * jax.random.normal(jax.random.key(1), (36 * 32,))
+    tracker = Tracker(loss, optax.adam(1e-3), {"rod": RodFlow})
+    state = jax.eval_shape(tracker.init, weights)
+    held = sum(leaf.size * leaf.dtype.itemsize for leaf in jax.tree.leaves(state.run.state))
+    gradient = allotted(jax.vmap(jax.grad(loss)), jnp.stack([weights, weights]))
+    tracked = allotted(lambda state: tracker.run(state, 1), state)
+    assert tracked <= gradient + 12 * held
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
