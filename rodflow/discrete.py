@@ -11,7 +11,7 @@ marked, and what is observed from there on is NaN.
 """
 
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -63,26 +63,31 @@ def follow(
     before, now = jax.lax.fori_loop(
         0, every, lambda i, runs: (runs[1], _advance(iteration, runs[1], first + i)), (run, run)
     )
-    midpoint = jax.tree.map(_three_step_mean, before.params, now.params, now.state.params)
-    after = unless_diverged(now.diverged_at, iteration.loss, now.state.params)
-    mean_loss = _three_step_mean(before.loss, now.loss, after)
-    oscillation = norm(jax.tree.map(jnp.subtract, now.params, midpoint))
-    seen = Observation(midpoint, now.loss, mean_loss, oscillation, before.state)
-    return now, jax.tree.map(lambda x: jnp.where(now.diverged_at < 0, x, jnp.nan), seen)
+
+    def see(runs: tuple[DiscreteRun, DiscreteRun]) -> Observation:
+        before, now = runs
+        midpoint = jax.tree.map(_three_step_mean, before.params, now.params, now.state.params)
+        oscillation = norm(jax.tree.map(jnp.subtract, now.params, midpoint))
+        mean_loss = _three_step_mean(before.loss, now.loss, iteration.loss(now.state.params))
+        return Observation(midpoint, now.loss, mean_loss, oscillation, before.state)
+
+    return now, unless_diverged(now.diverged_at, see, (before, now))
 
 
 def unless_diverged(
-    diverged_at: Int[Array, ""], function: Callable[[PyTree], Array], argument: PyTree
-) -> Array:
+    diverged_at: Int[Array, ""], function: Callable[[Any], PyTree], argument: Any
+) -> Any:
     """`function(argument)`, NaN for what has diverged.
 
     A branch of the program is laid out by itself: XLA begins what is not in one as early as it can,
     and would hold half an evaluated loss throughout the solution of a flow.
     """
     result = jax.eval_shape(function, argument)
-    return jax.lax.cond(
-        diverged_at < 0, function, lambda _: jnp.full(result.shape, jnp.nan, result.dtype), argument
-    )
+
+    def lost(_: Any) -> PyTree:
+        return jax.tree.map(lambda x: jnp.full(x.shape, jnp.nan, x.dtype), result)
+
+    return jax.lax.cond(diverged_at < 0, function, lost, argument)
 
 
 def one_rounding_unit_away(state: PhaseState, key: PRNGKeyArray) -> PhaseState:

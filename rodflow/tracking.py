@@ -198,27 +198,22 @@ class Tracker(eqx.Module):
         for name, flow in self.flows.items():
             _, work = solved[name]
             y, _, _, diverged_at = flows[name]
-            center = flow.center(y)
-            loss = unless_diverged(diverged_at, flow.predicted_loss, y)
-
-            def known(x: Array, diverged_at: Array = diverged_at) -> Array:
-                return jnp.where(diverged_at < 0, x, jnp.nan)
-
+            center, loss, extent = unless_diverged(
+                diverged_at, lambda y, f=flow: (f.center(y), f.predicted_loss(y), f.extent(y)), y
+            )
             records[name] = FlowTracking(
-                distance=known(_distance(center, seen.midpoint)),
+                distance=_distance(center, seen.midpoint),
                 loss=loss,
                 loss_error=_relative(loss, seen.mean_loss),
-                extent=known(flow.extent(y)),
+                extent=extent,
                 gradients=work.gradients,
                 hessians=work.hessians,
                 thirds=work.thirds,
-                ensemble_distance=None
-                if twins is None
-                else known(_distance(center, average.midpoint)),
-                ensemble_loss_error=None
-                if twins is None
-                else _relative(loss, average.mean_loss),
-                observed=jax.tree.map(known, observed[name]),
+                ensemble_distance=None if twins is None else _distance(center, average.midpoint),
+                ensemble_loss_error=None if twins is None else _relative(loss, average.mean_loss),
+                observed=jax.tree.map(
+                    lambda x, lost=diverged_at >= 0: jnp.where(lost, jnp.nan, x), observed[name]
+                ),
                 diverged_at=diverged_at,
             )
         tracking = Tracking(
