@@ -13,7 +13,7 @@ import jax
 import numpy as np
 
 import rodflow
-from experiments import config, problems, runtime
+from experiments import config, problems, runtime, timing
 
 LANES = (1, 4, 16, 64, 256)
 WIDTHS = (12, 56, 208, 690, 2220)  # of three hidden layers: about 1e3, 1e4 ... 1e7 parameters
@@ -64,7 +64,9 @@ def program(devices: int) -> dict:
     """Seconds of many lanes with the default flows: one by one, and in one program.
 
     The keys are `one`, `loop` (on the first device) and what is vmapped: `all` lanes of a device,
-    or `single` ones. Each has the time of its first call, then that of another.
+    or `single` ones. Each has the time of its first call, then that of another. Beside them
+    `operations`, those of the gradients that the loop takes, and `fastest`, as many as are possible
+    in a second.
     """
     member = tracked(None, LONG, *digits())
     grid = rates(MANY)
@@ -76,7 +78,14 @@ def program(devices: int) -> dict:
         "all": lambda: whole(rodflow.sweep(member, grid, mesh)),
         "single": lambda: whole(rodflow.sweep(member, grid, mesh, chunk=1)),
     }
-    return {name: [seconds_of(run), seconds_of(run)] for name, run in runs.items()}
+    seconds = {name: [seconds_of(run), seconds_of(run)] for name, run in runs.items()}
+    problem, params = digits()
+    per_step = [flow.gradients.mean() for run in runs["loop"]() for flow in run.flows.values()]
+    gradients = LONG * (MANY + float(sum(per_step)))
+    return seconds | {
+        "operations": gradients * timing.operations(jax.grad(problem.loss), params),
+        "fastest": timing.fastest_operations(),
+    }
 
 
 def accelerators() -> dict:

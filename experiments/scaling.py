@@ -38,6 +38,7 @@ from experiments import figures
 from experiments.measure import LANES, LONG, MANY, SHORT, STEPS
 from experiments.runtime import cores
 from experiments.storage import write_atomically
+from experiments.timing import bound
 
 DEVICES = (1, 2, 4, 8)
 FIGURE = Path("scaling.png")
@@ -151,6 +152,7 @@ def program(console: Console, _: list, counts: list[int]) -> None:
             entries = (f"{after:.1f}", f"{loop / after:.2f}", f"{first:.1f}", f"{once / first:.2f}")
             table.add_row(f"{of_devices(count)}{label}", *entries)
     console.print(table)
+    console.print(bound(plain["operations"], loop, plain["fastest"]))
 
 
 def processes(console: Console, _: list, __: list[int]) -> None:

@@ -6,9 +6,11 @@ in one hour; a flow's time is what it takes on top of the iterates.
 """
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 from jaxtyping import PyTree
 
@@ -35,6 +37,34 @@ def best_seconds(runs: Mapping[str, Callable[[], PyTree]], repeats: int = 5) -> 
             jax.block_until_ready(run())
             best[name] = min(best[name], time.perf_counter() - begin)
     return best
+
+
+def operations(function: Callable[..., PyTree], *arguments: PyTree) -> float:
+    """The floating-point operations of one call, as XLA counts them: loops once."""
+    analysis = jax.jit(function).lower(*arguments).compile().cost_analysis()
+    assert analysis is not None  # some backends do not tell
+    return float(analysis["flops"])
+
+
+def fastest_operations(sizes: Sequence[int] = (512, 1024, 2048)) -> float:
+    """Floating-point operations per second where they are cheapest: in large matrix products.
+
+    On all cores of a CPU. No program is faster, so that this bounds what batching can bring.
+    """
+    squares = {str(size): jnp.ones((size, size)) for size in sizes}
+    product = jax.jit(jnp.matmul)
+    taken = best_seconds({size: partial(product, x, x) for size, x in squares.items()})
+    return max(2 * int(size) ** 3 / seconds for size, seconds in taken.items())
+
+
+def bound(count: float, seconds: float, fastest: float) -> str:
+    """Say how much faster than `seconds` so many operations could be at most."""
+    rate = count / seconds
+    return (
+        f"The gradients of the loop are {rate / 1e9:.3g} Gflop/s, products of large matrices "
+        f"{fastest / 1e9:.3g}: no program of these gradients is more than {fastest / rate:.1f} "
+        "times faster here."
+    )
 
 
 def per_step(

@@ -6,7 +6,7 @@ import numpy as np
 import optax
 
 import rodflow
-from experiments.timing import best_seconds, per_step
+from experiments.timing import best_seconds, bound, fastest_operations, operations, per_step
 
 
 def test_times_are_the_best_of_several():
@@ -15,6 +15,14 @@ def test_times_are_the_best_of_several():
     assert calls == ["a"] * 4
     assert set(seconds) == {"a", "b"}
     assert all(0 <= s < 1 for s in seconds.values())
+
+
+def test_arithmetic_bounds_what_batching_can_bring():
+    square = jnp.ones((8, 8))
+    assert operations(jnp.matmul, square, square) == 2 * 8**3
+    assert 1e6 < fastest_operations(sizes=(64, 128)) < 1e15
+    said = bound(count=1e11, seconds=2.0, fastest=1.5e11)
+    assert "are 50 Gflop/s" in said and "matrices 150:" in said and "more than 3.0 times" in said
 
 
 def test_flows_are_timed_on_top_of_the_iterates():
