@@ -17,13 +17,13 @@ HALVES = jnp.arange(2 * BATCHES).reshape(BATCHES, 2)
 
 def _points():
     draw = np.random.default_rng(0).normal
-    return jnp.asarray(draw(size=(2 * BATCHES, 3))), jnp.asarray(draw(size=2 * BATCHES))
+    return jnp.asarray(draw(size=(2 * BATCHES, 4))), jnp.asarray(draw(size=2 * BATCHES))
 
 
 def of(params, samples):
     """Regression of the given samples by a tanh network, or by the tree of the fixture."""
     x, y = (data[samples] for data in _points())
-    hidden = jnp.tanh(x @ params["hidden"]["w"] + params["hidden"]["b"])
+    hidden = jnp.tanh(x @ params["hidden"]["w"])
     return jnp.mean((hidden @ params["out"] - y) ** 2) / 2
 
 

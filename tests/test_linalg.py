@@ -77,7 +77,7 @@ def lapack_batches(compiled) -> list[int]:
 @pytest.mark.parametrize(
     "flow",
     [
-        pytest.param(rodflow.RodFlow, id="signed"),
+        pytest.param(rodflow.RodFlow, id="signed", marks=pytest.mark.slow),
         pytest.param(
             functools.partial(rodflow.RodFlow, closure=rodflow.CovarianceRod(rank=2)),
             id="covariance",

@@ -55,6 +55,7 @@ def test_the_mean_has_the_derivatives_of_the_full_batch():
     assert_trees_all_close(accumulated, whole, rtol=1e-12, atol=1e-12)
 
 
+@pytest.mark.slow
 def test_derivatives_hold_the_activations_of_one_batch():
     data, params = setting()
 

@@ -7,6 +7,7 @@ import numpy as np
 import optax
 import pytest
 from chex import assert_trees_all_close, assert_trees_all_equal
+from jax.flatten_util import ravel_pytree
 
 import rodflow
 from rodflow import FlowTracking, Integrator, RodFlow, StableFlow, Tracker, Tracking
@@ -154,15 +155,15 @@ def test_twins_and_chunks(params, network_loss):
 
 def test_lanes_are_their_own_runs_and_one_program_serves_all(params, network_loss):
     traces = 0
+    flat_params, unravel = ravel_pytree(params)
 
     def loss(p):
         nonlocal traces
         traces += 1
-        return network_loss(p)
+        return network_loss(unravel(p))
 
     def member(learning_rate, b1, weight_decay, seed):
-        key = jax.random.key(seed)
-        start = jax.tree.map(lambda x: x + 0.1 * jax.random.normal(key, x.shape), params)
+        start = flat_params + 0.1 * jax.random.normal(jax.random.key(seed), flat_params.shape)
         tx = optax.adamw(learning_rate, b1=b1, weight_decay=weight_decay)
         return rodflow.track(loss, tx, start, num_steps=20, warmup=2, every=5)
 
@@ -183,10 +184,10 @@ def test_lanes_are_their_own_runs_and_one_program_serves_all(params, network_los
         for field in ("steps", "loss", "mean_loss", "travelled", "diverged_at"):
             np.testing.assert_allclose(getattr(lane, field), getattr(run, field), rtol=1e-4)
         assert_trees_all_close(lane.flows["rod"], run.flows["rod"], rtol=1e-3, atol=1e-5)
-        # A rounding may change the adaptive steps of the stable flow, which is good to 1e-3.
+        # A rounding may change the adaptive steps of the stable flow, good to 1e-3 at every step.
         for field in ("distance", "loss", "diverged_at"):
             values = [getattr(each.flows["stable"], field) for each in (lane, run)]
-            np.testing.assert_allclose(*values, rtol=5e-3)
+            np.testing.assert_allclose(*values, rtol=5e-3, atol=5e-4)
         assert run.floor is None
         assert run.observed is None
         assert run.flows["rod"].ensemble_distance is None
@@ -201,6 +202,7 @@ def test_lanes_are_their_own_runs_and_one_program_serves_all(params, network_los
         assert jnp.all(jnp.isfinite(value[:3])) and jnp.isnan(value[3])
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("x64")
 def test_gradients_with_respect_to_hyperparameters():
     """Reverse mode through the discrete run and the rod flow, against finite differences."""

@@ -36,7 +36,10 @@ LINEAR = {
 }
 
 
-@pytest.mark.parametrize(("name", "period"), [("gd", 2), ("weight_decay", 1), ("heavy_ball", 1)])
+@pytest.mark.parametrize(
+    ("name", "period"),
+    [("gd", 2), ("heavy_ball", 1), pytest.param("weight_decay", 1, marks=pytest.mark.slow)],
+)
 def test_the_edge_is_held_by_the_oscillation_that_balances_the_drift(name, period):
     """d w[1]/dt ~ DRIFT - Sigma / 2 = 0 in the valley: Sigma = 2 DRIFT, less what decays."""
     tx = LINEAR[name]

@@ -115,6 +115,10 @@ def test_bfloat16_stays_bfloat16(name):
     np.testing.assert_allclose(outputs.astype(jnp.float32), exact, atol=0.05)
 
 
+@pytest.mark.parametrize(
+    "name",
+    ["cnn", "lstm", *(pytest.param(n, marks=pytest.mark.slow) for n in NAMES[1:] if n != "lstm")],
+)
 def test_lanes_of_parameters_equal_one_after_the_other(name):
     chosen = model(name)
     loss = loss_of(chosen, *data(jnp.float32))
