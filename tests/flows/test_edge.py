@@ -23,14 +23,14 @@ def test_gradient_descent_as_published(network_loss, params):
     """The three equations in units of steps, from dense derivatives."""
     lr = 1.2
     flow = EdgeFlow(Iteration(network_loss, optax.sgd(lr)))
-    y = flow.init(flow.iteration.init(params))
-    random = jax.tree.map(lambda w, u: u + 0.1 * jnp.cos(7 * w), params, y.u)
+    y = eqx.filter_jit(flow.init)(flow.iteration.init(params))
+    random = jax.tree.map(lambda w, u: jnp.asarray(u + 0.1 * np.cos(7 * w)), params, y.u)
     y = y._replace(u=random, x=jnp.asarray(0.3))
     flat, unravel = ravel_pytree(params)
-    u = ravel_pytree(random)[0]
-    u = u / jnp.linalg.norm(u)
-    gradient = jax.grad(lambda w: network_loss(unravel(w)))
-    hessian = jax.jacfwd(gradient)(flat)
+    flat, u = np.asarray(flat), np.asarray(ravel_pytree(random)[0])
+    u = u / np.linalg.norm(u)
+    gradient = jax.jit(jax.grad(lambda w: network_loss(unravel(w))))
+    hessian = np.asarray(jax.jit(jax.jacfwd(gradient))(flat))
     rate = u @ hessian @ u
     found = eqx.filter_jit(flow.increment)(y)
     moved = -lr / 2 * (gradient(flat + 0.3 * u) + gradient(flat - 0.3 * u))
