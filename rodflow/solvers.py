@@ -22,6 +22,7 @@ from collections.abc import Callable
 from typing import Any, ClassVar, NamedTuple
 
 import diffrax
+import equinox as eqx
 import jax
 import jax.numpy as jnp
 from diffrax import RESULTS
@@ -29,14 +30,13 @@ from equinox.internal import ω
 from jaxtyping import Array, PyTree
 
 
-class LookbackEuler(diffrax.AbstractSolver):
-    """Euler's method on the field looked at (1 - h)/2 steps earlier.
+def choose(where: PyTree[bool], chosen: PyTree, other: PyTree) -> PyTree:
+    """The parts of `chosen` where `where`, a prefix of both, is True, and of `other` elsewhere."""
+    return jax.tree.map(lambda here, a, b: a if here else b, where, chosen, other)
 
-    Two evaluations of the field per step; fixed step sizes only. As an ODE solver of the
-    BEA-corrected field it has order 1 in h with an error constant of third order in V.
 
-    **Arguments:** None. Source: MATH.md section 5.
-    """
+class AbstractLookback(diffrax.AbstractSolver):
+    """What solvers that take Euler steps and look back have in common."""
 
     term_structure: ClassVar = diffrax.ODETerm
     interpolation_cls: ClassVar[Callable[..., diffrax.LocalLinearInterpolation]] = (
@@ -46,6 +46,26 @@ class LookbackEuler(diffrax.AbstractSolver):
     def order(self, terms):
         return 1
 
+    def func(self, terms, t0, y0, args):
+        return terms.vf(t0, y0, args)
+
+
+class LookbackEuler(AbstractLookback):
+    """Euler's method on the field looked at (1 - h)/2 steps earlier.
+
+    Two evaluations of the field per step; fixed step sizes only. As an ODE solver of the
+    BEA-corrected field it has order 1 in h with an error constant of third order in V.
+
+    **Arguments:**
+
+    - `looks_back`: a prefix of the state, True where the field is the increment of a map. Where it
+        is False the field is that of an ordinary equation, and the step that of the midpoint rule.
+
+    Source: MATH.md section 5.
+    """
+
+    looks_back: PyTree[bool] = eqx.field(static=True, default=True)
+
     def init(self, terms, t0, t1, y0, args):
         return None
 
@@ -54,20 +74,19 @@ class LookbackEuler(diffrax.AbstractSolver):
         h = terms.contr(t0, t1)
         a = (1 - h) / 2
 
-        def stage(y: PyTree, at: tuple[Array, Array]) -> tuple[PyTree, None]:
-            t, control = at
-            return (y0**ω + terms.vf_prod(t, y, args, control) ** ω).ω, None
+        def stage(y: PyTree, at: tuple[Array, Array, Array]) -> tuple[PyTree, None]:
+            t, *moves = at
+            field = terms.vf(t, y, args)
+            back, ahead = ((y0**ω + x * field**ω).ω for x in moves)
+            return choose(self.looks_back, back, ahead), None
 
         # A loop, so that the field is compiled once and the stages share its memory.
-        stages = (jnp.stack([t0, t0 - a]), jnp.stack([-a, h]))
+        stages = (jnp.stack([t0, t0 - a]), jnp.stack([-a, h]), jnp.stack([h / 2, h]))
         y1, _ = jax.lax.scan(stage, y0, stages)
         return y1, None, dict(y0=y0, y1=y1), None, RESULTS.successful
 
-    def func(self, terms, t0, y0, args):
-        return terms.vf(t0, y0, args)
 
-
-class OneLegLookback(LookbackEuler):
+class OneLegLookback(AbstractLookback):
     """LookbackEuler that looks back along its own path, and so evaluates the field once per step.
 
     Along the flow through the iterates V(y(t)) = y(t+1) - y(t), so that dy/dt = D/(exp(D) - 1) V
@@ -167,8 +186,11 @@ class Integrator(NamedTuple):
     max_steps: int = 1000
 
 
-def evaluations_per_step(solver: diffrax.AbstractSolver) -> int:
-    """Evaluations of the field in one step of `solver`, the first step not counted."""
+def evaluations_per_step(solver: diffrax.AbstractSolver, y: PyTree = 0.0) -> int:
+    """Evaluations of the field in one step of `solver`, the first step not counted.
+
+    `y` is a state of the structure that the solver asks for.
+    """
     tableau = getattr(solver, "tableau", None)
     if tableau is not None:
         # Diffrax loops over the stages, so that they cannot be counted in a trace.
@@ -181,8 +203,9 @@ def evaluations_per_step(solver: diffrax.AbstractSolver) -> int:
         return y
 
     term = diffrax.ODETerm(field)
-    state = solver.init(term, 0.0, 1.0, 0.0, None)
+    y = jax.tree.map(lambda _: 0.0, y)
+    state = solver.init(term, 0.0, 1.0, y, None)
     calls = 0
     with jax.disable_jit():  # runs loops over stages, instead of tracing them once
-        solver.step(term, 0.0, 1.0, 0.0, None, state, False)
+        solver.step(term, 0.0, 1.0, y, None, state, False)
     return calls

@@ -6,7 +6,10 @@ smooth while delta flips its sign every step (Regis & Chewi 2026, arXiv 2602.014
     d zbar/dt  = A                                   A = (G+ + G-) / 2
     d Sigma/dt = (A A' + B B') / 2 - 2 Sigma         B = (G+ - G-) / 2
 
-(without the look-back term, which the solver supplies). For rank r the landscape is sampled at
+The first is the increment of a map, and the flow through its iterates looks back (the BEA term,
+which the solver supplies); the second is published as an equation in continuous time, without. It
+must be solved as one: looked back at like the first, a Sigma that decays by -2 Sigma would change
+its sign in every half step. For rank r the landscape is sampled at
 zbar +- sqrt(r) D_k with D D' = Sigma, the third-degree spherical-radial cubature of that
 covariance: A is the mean of the even parts, B B' becomes sum_k B_k B_k' with the odd parts over
 sqrt(r).
@@ -28,7 +31,7 @@ optimizer's state is scaled by how far a unit of it moves the parameters in one 
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import ClassVar, NamedTuple
 
 import diffrax
 import equinox as eqx
@@ -55,15 +58,15 @@ class CovarianceRodState(NamedTuple):
 class CovarianceRod(AbstractClosure):
     """Sigma = Y C Y' of rank `rank`; rank 1 is the rod of the papers.
 
-    `seed` is kappa, of the floor kappa^2 |A|^2 of C. `solver` has no memory of the path: with
-    `OneLegLookback` the rod of rank 1 comes less close.
+    `seed` is kappa, of the floor kappa^2 |A|^2 of C. `solver` looks back at the centre alone.
     **Raises** `ValueError` for a rank below 1.
     Source: MATH.md section 3.
     """
 
     rank: int = 1
     seed: Float[Array, ""] = eqx.field(converter=jnp.asarray, default=1e-3)
-    solver: diffrax.AbstractSolver = eqx.field(default=LookbackEuler(), kw_only=True)
+    looks_back: ClassVar[CovarianceRodState] = CovarianceRodState(True, False, False)
+    solver: diffrax.AbstractSolver = eqx.field(default=LookbackEuler(looks_back), kw_only=True)
 
     def __check_init__(self) -> None:
         if self.rank < 1:

@@ -19,7 +19,7 @@ from jaxtyping import Array, Float, PyTree
 
 from rodflow.discrete import norm
 from rodflow.iteration import Iteration, PhaseState
-from rodflow.solvers import Held, Integrator, evaluations_per_step
+from rodflow.solvers import Held, Integrator, choose, evaluations_per_step
 
 # How a flow with the look-back term is solved: by a solver that does not look back as well.
 CORRECTED = Integrator(diffrax.Heun(), 0.5)
@@ -87,12 +87,19 @@ class AbstractFlow(eqx.Module):
     def integrator(self) -> Integrator:
         """How this flow is solved unless told otherwise."""
 
+    @property
+    def looks_back(self) -> PyTree[bool]:
+        """A prefix of the state: True where `increment` is that of a map, to be corrected."""
+        return True
+
     def vector_field(self, t: Any, y: PyTree[Array], args: PyTree) -> PyTree[Array]:
         """The right-hand side for Diffrax, autonomous."""
         del t, args
-        if self.corrected:
-            y = jax.tree.map(lambda a, v: a - v / 2, y, self.increment(y))
-        return self.increment(y)
+        field = self.increment(y)
+        if not self.corrected:
+            return field
+        earlier = jax.tree.map(lambda a, v: a - v / 2, y, field)
+        return choose(self.looks_back, self.increment(choose(self.looks_back, earlier, y)), field)
 
     def term(self) -> diffrax.ODETerm:
         """The flow as a Diffrax ODE term, for any solver and controller."""
@@ -102,8 +109,8 @@ class AbstractFlow(eqx.Module):
 def work_per_step(flow: AbstractFlow, solver: diffrax.AbstractSolver, y: PyTree[Array]) -> Work:
     """What one step of `solver` costs at `y`, the first step not counted."""
     if isinstance(solver, Held):
-        holds, fields = 1, solver.substeps * evaluations_per_step(solver.solver)
+        holds, fields = 1, solver.substeps * evaluations_per_step(solver.solver, y)
     else:
-        holds = fields = evaluations_per_step(solver) * (2 if flow.corrected else 1)
+        holds = fields = evaluations_per_step(solver, y) * (2 if flow.corrected else 1)
     held = jax.tree.map(lambda x: holds * x, flow.holding(y))
     return held._replace(gradients=held.gradients + fields * flow.gradients)

@@ -29,7 +29,7 @@ from __future__ import annotations
 import abc
 from collections.abc import Callable
 from math import comb
-from typing import Any, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 import diffrax
 import equinox as eqx
@@ -53,6 +53,7 @@ class AbstractClosure(eqx.Module):
     """How a rod flow represents the oscillation about its centre, and what solves it by default."""
 
     solver: eqx.AbstractVar[diffrax.AbstractSolver]
+    looks_back: ClassVar[PyTree[bool]] = True
 
     @abc.abstractmethod
     def init(self, iteration: Iteration, state: PhaseState, offset: PhaseState) -> Any:
@@ -185,6 +186,10 @@ class RodFlow(AbstractFlow):
     @property
     def gradients(self) -> int:
         return self.closure.points
+
+    @property
+    def looks_back(self) -> PyTree[bool]:
+        return self.closure.looks_back
 
     @property
     def integrator(self) -> Integrator:
