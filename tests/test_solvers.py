@@ -22,7 +22,8 @@ def start():
 
 def flow(field, y0, h, t1=1.0, solver=None):
     term = diffrax.ODETerm(lambda t, y, args: field(y))
-    return diffrax.diffeqsolve(term, solver or LookbackEuler(), 0.0, t1, h, y0).ys[0]
+    ys = diffrax.diffeqsolve(term, solver or LookbackEuler(), 0.0, t1, h, y0).ys
+    return jax.tree.map(lambda y: y[0], ys)
 
 
 def corrected(field):
@@ -46,6 +47,23 @@ def test_a_step_is_the_published_formula():
     a = (1 - h) / 2
     expected = y + h * smooth(y - a * smooth(y))
     np.testing.assert_allclose(flow(smooth, y, h, h), expected, rtol=1e-15)
+
+
+def test_a_part_may_follow_an_ordinary_equation():
+    """It takes a step of the midpoint rule, the rest looks back."""
+    y, h = {"map": start(), "ordinary": start()[::-1]}, 0.3
+
+    def field(y):
+        return {
+            "map": smooth(y["map"] * y["ordinary"]),
+            "ordinary": smooth(y["map"] - y["ordinary"]),
+        }
+
+    moves, first = {"map": -(1 - h) / 2, "ordinary": h / 2}, field(y)
+    point = field({name: y[name] + moves[name] * first[name] for name in y})
+    found = flow(field, y, h, h, LookbackEuler({"map": True, "ordinary": False}))
+    for name in y:
+        np.testing.assert_allclose(found[name], y[name] + h * point[name], rtol=1e-14)
 
 
 @pytest.mark.parametrize("h", [0.5, 0.25, 1 / 16])

@@ -56,6 +56,44 @@ def with_rod(y, basis, covariance):
     )
 
 
+def test_only_the_centre_looks_back():
+    """d zbar/dt = A - (dA/dzbar) A / 2 and d Sigma/dt without correction, as published."""
+    iteration = Iteration(lambda w: jnp.sum(jnp.array([3.0, 5.0]) * jnp.cos(w)), optax.sgd(0.01))
+    plain, corrected = (
+        RodFlow(iteration, CovarianceRod(), corrected=corrected) for corrected in (False, True)
+    )
+    y = plain.init(iteration.init(jnp.array([0.5, 1.0])))
+    field, found = (eqx.filter_jit(flow.vector_field)(0.0, y, None) for flow in (plain, corrected))
+    np.testing.assert_array_equal(found.covariance, field.covariance)
+    np.testing.assert_array_equal(found.basis.params, field.basis.params)
+
+    def centre(w):
+        return plain.increment(y._replace(zbar=y.zbar._replace(params=w))).zbar.params
+
+    w, drift = y.zbar.params, field.zbar.params
+    _, bent = jax.jit(lambda w, v: jax.jvp(centre, (w,), (v,)))(w, drift)
+    np.testing.assert_allclose(found.zbar.params, drift - bent / 2, rtol=1e-3)
+
+
+def test_an_oscillation_that_decays_keeps_its_sign():
+    """Sigma falls by exp(-2) a step, of which two steps of the midpoint rule keep a quarter."""
+    flow = RodFlow(Iteration(lambda w: w @ w / 2, optax.sgd(1e-8)), CovarianceRod(2))
+    y = flow.init(flow.iteration.init(jnp.array([1.0, 2.0])))
+    y = y._replace(covariance=jnp.diag(jnp.array([1.0, 2.0])))
+    integrator = flow.integrator
+    ends = diffrax.diffeqsolve(
+        flow.term(),
+        integrator.solver,
+        0.0,
+        3.0,
+        integrator.dt0,
+        y,
+        saveat=diffrax.SaveAt(ts=jnp.array([0.5, 1.0, 2.0, 3.0])),
+    ).ys
+    for covariance, kept in zip(ends.covariance, [1 / 2, 1 / 4, 1 / 16, 1 / 64], strict=True):
+        np.testing.assert_allclose(np.linalg.eigvalsh(covariance), [kept, 2 * kept], rtol=1e-6)
+
+
 def test_variance_on_a_quadratic():
     """d Sigma/dt = (lr^2 S^2 / 2 - 2) Sigma at zbar = 0: it grows iff S > 2 / lr."""
     for sharpness in (0.5 / LEARNING_RATE, 2 / LEARNING_RATE, 2.5 / LEARNING_RATE):
