@@ -65,7 +65,7 @@ class CovarianceRod(AbstractClosure):
 
     rank: int = 1
     seed: Float[Array, ""] = eqx.field(converter=jnp.asarray, default=1e-3)
-    looks_back: ClassVar[CovarianceRodState] = CovarianceRodState(True, False, False)
+    looks_back: ClassVar[PyTree[bool]] = CovarianceRodState._make((True, False, False))
     solver: diffrax.AbstractSolver = eqx.field(default=LookbackEuler(looks_back), kw_only=True)
 
     def __check_init__(self) -> None:
