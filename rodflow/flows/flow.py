@@ -37,9 +37,8 @@ class AbstractFlow(eqx.Module):
     """What every flow can do; `corrected` adds the look-back (BEA) term to its field.
 
     `LookbackEuler(flow.looks_back)` and, for flows that look back as a whole, `OneLegLookback`
-    supply that term themselves and want `corrected=False`;
-    any other Diffrax solver follows the iterates to second order with `corrected=True` (MATH.md
-    section 5).
+    supply that term themselves and want `corrected=False`; any other Diffrax solver follows the
+    iterates to second order with `corrected=True` (MATH.md section 5).
     """
 
     iteration: eqx.AbstractVar[Iteration]
