@@ -54,7 +54,7 @@ class Iteration:
         self.tx = tx
         self.updates = 1  # of the optimizer in one application of the map
         self._latest: PhaseState | None = None
-        self._placement: Placement | None = None
+        self.place(None)
 
     def loss(self, params: PyTree) -> Float[Array, ""]:
         """The loss at `params`, which it holds to where the parameters given to `init` are."""
@@ -78,7 +78,9 @@ class Iteration:
 
     def place(self, placement: Placement | None) -> None:
         """From here on parameters are where `placement` says: for a program yet to be traced."""
-        self._placement = placement
+        self._placement: Placement | None = placement
+        # Traced once for all that follow the iterates, and nothing but its operations after that.
+        self._value_and_grad = jax.jit(jax.value_and_grad(self.loss), inline=True)
 
     @property
     def parity(self) -> PhaseState:
@@ -89,7 +91,7 @@ class Iteration:
 
     def advance(self, state: PhaseState) -> tuple[Float[Array, ""], PhaseState]:
         """The loss at `state` and the next iterate F(z), from one gradient evaluation."""
-        loss, grads = jax.value_and_grad(self.loss)(state.params)
+        loss, grads = self._value_and_grad(state.params)
         updates, opt_state = self._update(state, grads)
         return loss, PhaseState(optax.apply_updates(state.params, updates), opt_state)
 
@@ -99,7 +101,7 @@ class Iteration:
 
     def increment(self, state: PhaseState) -> PhaseState:
         """G(z) = F(z) - z, of the structure of `state`, per optimizer step."""
-        return self.respond(state, jax.grad(self.loss)(state.params))
+        return self.respond(state, self._value_and_grad(state.params)[1])
 
     def respond(self, state: PhaseState, grads: PyTree) -> PhaseState:
         """The increment of one step from `state` if the gradient there were `grads`."""

@@ -131,19 +131,24 @@ def test_increments_below_the_rounding_of_the_parameters_survive():
 
 
 def test_gradients_come_from_one_evaluation_of_the_loss():
-    calls = 0
+    """As counted where they are evaluated, on the host; and the loss is traced once for all."""
+    traced, evaluated = [], []
 
     def loss(w):
-        nonlocal calls
-        calls += 1
+        traced.append(w)
+        jax.debug.callback(lambda: evaluated.append(None))
         return jnp.sum(w**2)
 
     iteration = rodflow.Iteration(loss, optax.adam(0.1))
     state = iteration.init(jnp.ones(2))
+    traced.clear()
     for evaluate in (iteration.step, iteration.increment, iteration.advance):
-        calls = 0
-        jax.eval_shape(evaluate, state)
-        assert calls == 1
+        jax.effects_barrier()
+        evaluated.clear()
+        jax.block_until_ready(jax.jit(evaluate)(state))
+        jax.effects_barrier()
+        assert len(evaluated) == 1
+    assert len(traced) == 1
 
 
 def test_parity_is_known_after_init_only(params, network):

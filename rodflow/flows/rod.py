@@ -109,11 +109,19 @@ class SignedRod(AbstractClosure):
     def init(self, iteration: Iteration, state: PhaseState, offset: PhaseState) -> SignedRodState:
         if self.lookahead == 0:
             return SignedRodState(state, offset)
-        x, ahead = offset, state
-        for n in range(self.lookahead + 1):
-            weight = (-1) ** n * comb(self.lookahead, n) / 2**self.lookahead
-            x = jax.tree.map(lambda x, z, weight=weight: x + weight * z, x, _like(ahead, x))
-            ahead = iteration.step(ahead) if n < self.lookahead else ahead
+        size = self.lookahead
+        weights = [(-1) ** n * comb(size, n) / 2**size for n in range(size + 1)]
+
+        def add(x: PhaseState, z: PhaseState, weight: Array | float) -> PhaseState:
+            return jax.tree.map(lambda x, z: x + jnp.asarray(weight, x.dtype) * z, x, _like(z, x))
+
+        def ahead(carry: tuple[PhaseState, PhaseState], weight: Array) -> tuple[Any, None]:
+            x, z = carry
+            return (add(x, z, weight), iteration.step(z)), None
+
+        # A loop, so that a step is compiled once.
+        (x, z), _ = jax.lax.scan(ahead, (offset, state), jnp.asarray(weights[:-1]))
+        x = add(x, z, weights[-1])
         c = jax.tree.map(jnp.subtract, _like(state, x), x)
         return SignedRodState(eqx.combine(c, state), x)
 

@@ -279,24 +279,16 @@ def test_the_oscillation_restarts_from_the_seed():
 
 
 def test_the_gradients_of_both_ends_are_one_batch():
-    shapes = []
-
-    def loss(w):
-        shapes.append(w.shape)
-        return jnp.sum(w**4)
-
-    iteration = Iteration(loss, optax.adam(0.1))
+    iteration = Iteration(lambda w: jnp.sum(jnp.sin(w)), optax.adam(0.1))
     flow = RodFlow(iteration)
     y = flow.init(iteration.init(jnp.ones(3)))
-    shapes.clear()
-    text = str(jax.make_jaxpr(flow.increment)(y))
-    assert shapes == [(3,)]  # one trace, under vmap
-    assert "f64[2,3]" in text
+    gradients = [e for e in str(jax.make_jaxpr(flow.increment)(y)).split("\n") if "= cos" in e]
+    assert len(gradients) == 1 and "f64[2,3]" in gradients[0]
     assert flow.gradients == 2
-    shapes.clear()
     times = jnp.array([0.0, 0.5])
-    jax.eval_shape(lambda y: LookbackEuler().step(flow.term(), *times, y, None, None, False), y)
-    assert shapes == [(3,)]  # both evaluations of a step are one program in a loop
+    step = lambda y: LookbackEuler().step(flow.term(), *times, y, None, None, False)[0]  # noqa: E731
+    text = str(jax.make_jaxpr(step)(y))
+    assert text.count("= cos") == 1  # both evaluations of a step are one program in a loop
     assert evaluations_per_step(LookbackEuler()) == 2
 
 
