@@ -27,13 +27,7 @@ from rich.table import Table
 import rodflow
 from experiments import config, epochs, onset, optimizers, peers, problems, runtime, scaling
 from experiments.problems import Problem
-from experiments.timing import (
-    best_seconds,
-    bound,
-    fastest_operations,
-    first_seconds,
-    operations,
-)
+from experiments.timing import Arithmetic, arithmetic, best_seconds, bound, fastest, first_seconds
 
 SEEDS = 3
 # Chains that no configuration names, and the improvement they are held to.
@@ -201,8 +195,8 @@ def sweep(problem: Problem, console: Console, lanes: int = 16) -> None:
         table.add_row(label, f"{loop:.1f}", f"{vmap:.1f}", f"{loop / vmap:.1f}")
     console.print(table)
     gradients = sum(200 * (1 + float(one(lr).flows["rod"].gradients.mean())) for lr in grid)
-    count = gradients * operations(jax.grad(problem.loss), params)
-    console.print(bound(count, seconds["loop"], fastest_operations()))
+    count = Arithmetic(*(gradients * n for n in arithmetic(jax.grad(problem.loss), params)))
+    console.print(bound(count, seconds["loop"], fastest()))
 
 
 def memory(_: Problem, console: Console) -> None:

@@ -64,9 +64,8 @@ def program(devices: int) -> dict:
     """Seconds of many lanes with the default flows: one by one, and in one program.
 
     The keys are `one`, `loop` (on the first device) and what is vmapped: `all` lanes of a device,
-    or `single` ones. Each has the time of its first call, then that of another. Beside them
-    `operations`, those of the gradients that the loop takes, and `fastest`, as many as are possible
-    in a second.
+    or `single` ones. Each has the time of its first call, then that of another. Beside them are the
+    `arithmetic` of the gradients which the loop takes, and the `fastest` rates of such.
     """
     member = tracked(None, LONG, *digits())
     grid = rates(MANY)
@@ -83,8 +82,8 @@ def program(devices: int) -> dict:
     per_step = [flow.gradients.mean() for run in runs["loop"]() for flow in run.flows.values()]
     gradients = LONG * (MANY + float(sum(per_step)))
     return seconds | {
-        "operations": gradients * timing.operations(jax.grad(problem.loss), params),
-        "fastest": timing.fastest_operations(),
+        "arithmetic": [gradients * n for n in timing.arithmetic(jax.grad(problem.loss), params)],
+        "fastest": timing.fastest(),
     }
 
 

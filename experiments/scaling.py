@@ -38,7 +38,7 @@ from experiments import figures
 from experiments.measure import LANES, LONG, MANY, SHORT, STEPS
 from experiments.runtime import cores
 from experiments.storage import write_atomically
-from experiments.timing import bound
+from experiments.timing import Arithmetic, bound
 
 DEVICES = (1, 2, 4, 8)
 FIGURE = Path("scaling.png")
@@ -152,7 +152,8 @@ def program(console: Console, _: list, counts: list[int]) -> None:
             entries = (f"{after:.1f}", f"{loop / after:.2f}", f"{first:.1f}", f"{once / first:.2f}")
             table.add_row(f"{of_devices(count)}{label}", *entries)
     console.print(table)
-    console.print(bound(plain["operations"], loop, plain["fastest"]))
+    count, rate = Arithmetic(*plain["arithmetic"]), Arithmetic(*plain["fastest"])
+    console.print(bound(count, loop, rate))
 
 
 def processes(console: Console, _: list, __: list[int]) -> None:

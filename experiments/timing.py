@@ -8,6 +8,7 @@ in one hour; a flow's time is what it takes on top of the iterates.
 import time
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -17,6 +18,7 @@ from jaxtyping import PyTree
 import rodflow
 
 REPEATS = 3
+TURNS = 100  # of a loop over an array that is already there
 
 
 def first_seconds(run: Callable[[], PyTree]) -> float:
@@ -39,31 +41,48 @@ def best_seconds(runs: Mapping[str, Callable[[], PyTree]], repeats: int = 5) -> 
     return best
 
 
-def operations(function: Callable[..., PyTree], *arguments: PyTree) -> float:
-    """The floating-point operations of one call, as XLA counts them: loops once."""
+class Arithmetic(NamedTuple):
+    """Numbers of operations, or of as many as are possible in a second."""
+
+    products: float  # additions and multiplications
+    functions: float  # tanh, exp and their like
+
+
+def arithmetic(function: Callable[..., PyTree], *arguments: PyTree) -> Arithmetic:
+    """What one call takes, as XLA counts it: loops once."""
     analysis = jax.jit(function).lower(*arguments).compile().cost_analysis()
     assert analysis is not None  # some backends do not tell
-    return float(analysis["flops"])
+    return Arithmetic(float(analysis["flops"]), float(analysis.get("transcendentals", 0.0)))
 
 
-def fastest_operations(sizes: Sequence[int] = (512, 1024, 2048)) -> float:
-    """Floating-point operations per second where they are cheapest: in large matrix products.
+def fastest(
+    squares: Sequence[int] = (512, 1024, 2048), lengths: Sequence[int] = (2**18, 2**20)
+) -> Arithmetic:
+    """The rates of products of large matrices, and of tanh in loops over long arrays.
 
     On all cores of a CPU. No program is faster, so that this bounds what batching can bring.
     """
-    squares = {str(size): jnp.ones((size, size)) for size in sizes}
     product = jax.jit(jnp.matmul)
-    taken = best_seconds({size: partial(product, x, x) for size, x in squares.items()})
-    return max(2 * int(size) ** 3 / seconds for size, seconds in taken.items())
+    bend = jax.jit(lambda x: jax.lax.fori_loop(0, TURNS, lambda _, x: jnp.tanh(x), x))
+    matrices = {size: jnp.ones((size, size)) for size in squares}
+    arrays = {length: jnp.linspace(-3, 3, length) for length in lengths}
+    runs = {f"{n} square": partial(product, x, x) for n, x in matrices.items()}
+    runs |= {f"{n} long": partial(bend, x) for n, x in arrays.items()}
+    taken = best_seconds(runs)
+    return Arithmetic(
+        max(2 * n**3 / taken[f"{n} square"] for n in squares),
+        max(TURNS * n / taken[f"{n} long"] for n in lengths),
+    )
 
 
-def bound(count: float, seconds: float, fastest: float) -> str:
-    """Say how much faster than `seconds` so many operations could be at most."""
-    rate = count / seconds
+def bound(count: Arithmetic, seconds: float, rate: Arithmetic) -> str:
+    """Say how much faster than `seconds` so much arithmetic could be at most."""
+    least = count.products / rate.products + count.functions / rate.functions
     return (
-        f"The gradients of the loop are {rate / 1e9:.3g} Gflop/s, products of large matrices "
-        f"{fastest / 1e9:.3g}: no program of these gradients is more than {fastest / rate:.1f} "
-        "times faster here."
+        f"The gradients of the loop are {count.products / seconds / 1e9:.3g} Gflop/s, products of "
+        f"large matrices {rate.products / 1e9:.3g} and a long tanh {rate.functions / 1e9:.3g} "
+        f"Gnumbers/s. At these rates the arithmetic alone takes {least:.2g} s: no program of these "
+        f"gradients is more than {seconds / least:.1f} times faster here."
     )
 
 

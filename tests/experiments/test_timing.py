@@ -6,7 +6,7 @@ import numpy as np
 import optax
 
 import rodflow
-from experiments.timing import best_seconds, bound, fastest_operations, operations, per_step
+from experiments.timing import Arithmetic, arithmetic, best_seconds, bound, fastest, per_step
 
 
 def test_times_are_the_best_of_several():
@@ -19,10 +19,12 @@ def test_times_are_the_best_of_several():
 
 def test_arithmetic_bounds_what_batching_can_bring():
     square = jnp.ones((8, 8))
-    assert operations(jnp.matmul, square, square) == 2 * 8**3
-    assert 1e6 < fastest_operations(sizes=(64, 128)) < 1e15
-    said = bound(count=1e11, seconds=2.0, fastest=1.5e11)
-    assert "are 50 Gflop/s" in said and "matrices 150:" in said and "more than 3.0 times" in said
+    assert arithmetic(jnp.matmul, square, square) == (2 * 8**3, 0)
+    assert arithmetic(lambda x: jnp.tanh(x @ x), square) == (2 * 8**3, 8**2)
+    rate = fastest(squares=(64, 128), lengths=(256, 512))
+    assert 1e6 < rate.products < 1e15 and 1e5 < rate.functions < 1e14
+    said = bound(Arithmetic(1e11, 1e9), 2.0, Arithmetic(2e11, 2e9))
+    assert "are 50 Gflop/s" in said and "takes 1 s" in said and "more than 2.0 times" in said
 
 
 def test_flows_are_timed_on_top_of_the_iterates():
