@@ -197,6 +197,7 @@ def test_command_line_leaves_page_and_figures(cli, cell, tmp_path):
     assert (tmp_path / "a" / "figures" / "vit-adam.png").read_bytes().startswith(b"\x89PNG")
 
 
+@pytest.mark.slow
 def test_a_study_of_another_kind_stands_beside_the_cells(cli, cell, tmp_path):
     tiny = ("trajectories=10", "simulated_steps=20", "steps=10")
     command = ("experiment=rectification", *(f"experiment.{key}" for key in tiny))

@@ -38,7 +38,10 @@ LINEAR = {
 
 @pytest.mark.parametrize(
     ("name", "period"),
-    [("gd", 2), ("heavy_ball", 1), pytest.param("weight_decay", 1, marks=pytest.mark.slow)],
+    [
+        ("gd", 2),
+        *(pytest.param(n, 1, marks=pytest.mark.slow) for n in ("heavy_ball", "weight_decay")),
+    ],
 )
 def test_the_edge_is_held_by_the_oscillation_that_balances_the_drift(name, period):
     """d w[1]/dt ~ DRIFT - Sigma / 2 = 0 in the valley: Sigma = 2 DRIFT, less what decays."""
@@ -120,7 +123,8 @@ def test_nothing_oscillates_before_the_edge(network_loss, params, at_the_edge):
     jax.tree.map(partial(np.testing.assert_allclose, rtol=1e-12), after.z.params, drift)
 
 
-@pytest.mark.parametrize("b2", [pytest.param(0.99, marks=pytest.mark.slow), 0.999])
+@pytest.mark.slow
+@pytest.mark.parametrize("b2", [0.99, 0.999])
 def test_rmsprop_as_published(network_loss, params, b2):
     """dw/dt = -G / P, d nu/dt ~ G^2 + diag(H Sigma H) - nu; G = grad L + grad <Sigma, H> / 2.
 

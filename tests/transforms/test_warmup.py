@@ -125,6 +125,7 @@ def test_a_gate_within_a_gate():
     assert_trees_all_equal(outer[-1][0], once[-1][0])
 
 
+@pytest.mark.slow
 def test_flows_wait_too(params, network_loss):
     """Nothing moves before the gate opens, and the rod leaves with the iterates."""
     tracking = rodflow.track(

@@ -41,6 +41,7 @@ def test_without_new_samples_there_is_no_test():
         warmup_runs.task(model, dataset, 4)
 
 
+@pytest.mark.slow
 def test_the_full_batch_against_a_loop(task):
     tx, key = optax.sgd(LEARNING_RATE), jax.random.key(3)
     found = jax.jit(
@@ -66,6 +67,7 @@ def by_hand(gradient):
     return np.histogram(np.log10(np.abs(gradient)), warmup_runs.EDGES)[0] / gradient.size
 
 
+@pytest.mark.slow
 def test_second_moments_that_wait_have_less_variance(task):
     """The parameters stay meanwhile; members begin together and go apart."""
     most = 40

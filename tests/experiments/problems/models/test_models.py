@@ -95,6 +95,13 @@ def test_every_parameter_matters(name):
         assert slope.dtype == jnp.float32
 
 
+@pytest.mark.parametrize(
+    "name",
+    [
+        pytest.param(n, marks=pytest.mark.slow) if n in ("resnet", "vit", "mamba") else n
+        for n in NAMES
+    ],
+)
 def test_bfloat16_stays_bfloat16(name):
     chosen = model(name)
     params = jax.tree.map(lambda leaf: leaf.astype(jnp.bfloat16), initial(name))

@@ -29,6 +29,7 @@ def run(problem, name, passes, learning_rate=None, batch_size=40):
     return runner(problem, method, batch_size, passes, records=2)([rate], [0])
 
 
+@pytest.mark.slow
 def test_polyak_with_infimum_zero_converges_where_the_model_interpolates():
     problem = factorization(40, None, 0)
     assert problem.infimum == 0
@@ -36,6 +37,7 @@ def test_polyak_with_infimum_zero_converges_where_the_model_interpolates():
     assert losses[-1] < 1e-6 * losses[0]
 
 
+@pytest.mark.slow
 def test_lbfgs_solves_what_is_ill_conditioned_by_orders_of_magnitude_better(least_squares):
     # Gradient descent at any stable rate leaves the flat direction nearly where it was.
     slow = run(least_squares, "sgd", 60, learning_rate=1.9).loss[0, -1]

@@ -48,6 +48,7 @@ def test_a_split_leaves_samples_to_test_on(data):
         training.split(data.train, 6, 6)
 
 
+@pytest.mark.slow
 def test_a_lane_is_the_run_that_optax_does(train, data, network):
     h = parameters(0.2, 0.01, 0.3, 0.1)
     outcome = train(h, np.array([3]))
