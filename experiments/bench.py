@@ -27,7 +27,7 @@ from rich.table import Table
 import rodflow
 from experiments import config, epochs, onset, optimizers, peers, problems, runtime, scaling
 from experiments.problems import Problem
-from experiments.timing import Arithmetic, arithmetic, best_seconds, bound, fastest, first_seconds
+from experiments.timing import arithmetic, best_seconds, bound, fastest, first_seconds
 
 SEEDS = 3
 # Chains that no configuration names, and the improvement they are held to.
@@ -195,7 +195,7 @@ def sweep(problem: Problem, console: Console, lanes: int = 16) -> None:
         table.add_row(label, f"{loop:.1f}", f"{vmap:.1f}", f"{loop / vmap:.1f}")
     console.print(table)
     gradients = sum(200 * (1 + float(one(lr).flows["rod"].gradients.mean())) for lr in grid)
-    count = Arithmetic(*(gradients * n for n in arithmetic(jax.grad(problem.loss), params)))
+    count = arithmetic(jax.grad(problem.loss), params).times(gradients)
     console.print(bound(count, seconds["loop"], fastest()))
 
 

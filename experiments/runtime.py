@@ -64,10 +64,7 @@ def joined(distributed: DistributedConfig | None) -> Iterator[None]:
     """
     import jax
 
-    # For the CPU, a device for each core: XLA spreads small operations over no more than one.
-    if "xla_force_host_platform_device_count" not in os.environ.get("XLA_FLAGS", ""):
-        with contextlib.suppress(RuntimeError):  # a worker of --multirun has its devices already
-            jax.config.update("jax_num_cpu_devices", cores())
+    use_all_cores()
     if distributed is None or distributed.coordinator is None:
         yield
         return
@@ -82,6 +79,18 @@ def joined(distributed: DistributedConfig | None) -> Iterator[None]:
     yield
     if jax.process_index() == 0:
         time.sleep(LINGER)
+
+
+def use_all_cores() -> None:
+    """Make each core of a CPU a device: XLA spreads small operations over no more than one.
+
+    Call it before anything asks JAX for its devices.
+    """
+    import jax
+
+    if "xla_force_host_platform_device_count" not in os.environ.get("XLA_FLAGS", ""):
+        with contextlib.suppress(RuntimeError):  # a worker of --multirun has its devices already
+            jax.config.update("jax_num_cpu_devices", cores())
 
 
 def cores() -> int:

@@ -27,6 +27,7 @@ def app(composed: DictConfig) -> None:
         console = Console()
         for note in runtime.configure():
             console.print(note, style="dim")
+        runtime.use_all_cores()
 
         from experiments import figures, parts, terminal
 

@@ -47,6 +47,10 @@ class Arithmetic(NamedTuple):
     products: float  # additions and multiplications
     functions: float  # tanh, exp and their like
 
+    def times(self, count: int | float) -> "Arithmetic":
+        """Return what so many calls take."""
+        return Arithmetic(count * self.products, count * self.functions)
+
 
 def arithmetic(function: Callable[..., PyTree], *arguments: PyTree) -> Arithmetic:
     """What one call takes, as XLA counts it: loops once."""

@@ -97,6 +97,8 @@ def analysed(results: xr.Dataset) -> xr.Dataset:
     )
     for suffix, values in found.items():
         for name, value in values.items():
+            # An interval that ends at the rounding of 0 does not exclude it.
+            value = np.where(np.abs(value) < ROUNDING, 0, value)
             results[name + suffix] = (DIMENSIONS[name], value)
 
     tuned = interaction.tuned(search, test)

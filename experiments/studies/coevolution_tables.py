@@ -3,6 +3,7 @@
 import xarray as xr
 
 from experiments.studies.study import Table
+from experiments.timing import Arithmetic, bound
 from experiments.verdicts import number
 
 CAVEATS = (
@@ -117,21 +118,21 @@ def _of_loops(results: xr.Dataset) -> Table:
         "lanes": "lanes of one program",
         "one": "the same program, one run at a time",
         "own": "a program for each architecture, one run at a time",
+        "each": "a program for each run",
     }
     optimizer = str(results.loop_optimizer.item())
     one = results.sel(optimizer=optimizer)
     runs, programs = int(one.runs), results.sizes["architecture"]
     rows, reference = [], None
-    for way in results.way.values:
-        run = float(results.loop_run_seconds.sel(way=way))
-        compiled = float(results.loop_compile_seconds.sel(way=way))
-        compiled *= programs if way == "own" else 1
+    for way, title in titles.items():
+        timed = results.sel(way="own" if way == "each" else way)
+        run = float(timed.loop_run_seconds)
+        compiled = float(timed.loop_compile_seconds)
+        compiled *= {"own": programs, "each": runs}.get(way, 1)
         total = compiled + runs * run
         reference = reference or (run, total)
         ratios = (run / reference[0], total / reference[1])
-        rows.append(
-            [titles[str(way)], number(1 / run), number(compiled), *(number(x, 2) for x in ratios)]
-        )
+        rows.append([title, number(1 / run), number(compiled), *(number(x, 2) for x in ratios)])
     columns = ["", "runs per second", "compile, s", "time, run alone", "time, compile included"]
     return Table(f"Cost of the {runs} runs of {optimizer}, relative to lanes", columns, rows)
 
@@ -143,8 +144,23 @@ def findings(results: xr.Dataset) -> list[str]:
         *_of_adam(results),
         *_of_control(results),
         _of_tuning(results),
+        _of_lanes(results),
         *CAVEATS,
     ]
+
+
+def _of_lanes(results: xr.Dataset) -> str:
+    count, rate = (
+        Arithmetic(*values.sel(operation=list(Arithmetic._fields)).values)
+        for values in (results.loop_arithmetic, results.loop_fastest)
+    )
+    seconds = results.loop_run_seconds
+    loop = float(seconds.sel(way="one"))
+    faster = number(loop / float(seconds.sel(way="lanes")), 2)
+    return (
+        f"Lanes run {faster} times as fast as a loop over the same program, compiling left out. "
+        f"{bound(count, loop, rate)}"
+    )
 
 
 def _of_interaction(results: xr.Dataset) -> str:

@@ -7,7 +7,7 @@ several. A lane that diverges computes NaN to its end and disturbs no other.
 """
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import jax
@@ -111,7 +111,7 @@ def effective_sharpness(task: Task, genome: Genome, rate: Array, seed: Array) ->
 
 
 class Program:
-    """A function of one lane, compiled for many at a time.
+    """A function of one lane, compiled for many at a time, on some devices or all.
 
     Attributes:
         compile_seconds: what tracing and compiling took.
@@ -119,9 +119,16 @@ class Program:
         runs: how many lanes were asked for in all calls.
     """
 
-    def __init__(self, function: Callable[[Genome, Array, Array], PyTree], lanes: int):
-        devices = jax.devices()
-        mesh = jax.make_mesh((len(devices),), ("lane",), axis_types=(AxisType.Auto,))
+    def __init__(
+        self,
+        function: Callable[[Genome, Array, Array], PyTree],
+        lanes: int,
+        devices: Sequence[Any] | None = None,
+    ):
+        devices = devices or jax.devices()
+        mesh = jax.make_mesh(
+            (len(devices),), ("lane",), axis_types=(AxisType.Auto,), devices=devices
+        )
         self._sharding = NamedSharding(mesh, P("lane"))
         self._lanes = -(-lanes // len(devices)) * len(devices)
         self._mapped = jax.jit(

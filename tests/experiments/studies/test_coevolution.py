@@ -67,9 +67,11 @@ def made_up(coevolution, suits=0.0):
         {
             "loop_compile_seconds": ("way", [3.0, 2.0, 1.0]),
             "loop_run_seconds": ("way", [0.1, 0.3, 0.2]),
+            "loop_arithmetic": ("operation", [1e9, 1e7]),
+            "loop_fastest": ("operation", [2e10, 1e9]),
             "loop_optimizer": "sgd",
         },
-        {"way": ["lanes", "one", "own"]},
+        {"way": ["lanes", "one", "own"], "operation": ["products", "functions"]},
     )
     return made
 
@@ -146,6 +148,25 @@ def test_without_interaction_nothing_is_claimed(tmp_path):
     assert "Adam is not told from the others" in text and "basis" not in text
     drawn = Coevolution.figures(found)
     assert len(drawn) == 3 and all(figure.axes for figure in drawn.values())
+
+
+def test_what_is_within_rounding_of_nothing_is_nothing(tmp_path):
+    coevolution = study(optimizers={"sgd": 0.1, "adam": 0.01, "lion": 0.001})
+    made = made_up(coevolution)
+    for factor, name in zip((1, 1 - 1e-9, 1 + 1e-9), coevolution.optimizers, strict=True):
+        made[name]["loss"] = factor * made["sgd"]["loss"].drop_vars("optimizer")
+    found = finished(tmp_path, coevolution, made)
+    assert (found.interaction == 0).all() and found.diagonal_advantage_high == 0
+    assert "It is not shown that architectures suit" in markdown(found)
+
+
+def test_what_lanes_are_worth_is_said_with_a_bound(tmp_path):
+    coevolution = study()
+    text = markdown(finished(tmp_path, coevolution, made_up(coevolution)))
+    assert "Lanes run 3.0 times as fast as a loop" in text
+    assert "no program of these gradients is more than 5.0 times faster" in text
+    # 240 compilations of a second and runs of .2 s, against one of 3 s and runs of .1 s.
+    assert "| a program for each run | 5.00 | 240 | 2.0 | 11 |" in text
 
 
 def test_optimizers_are_checked():
