@@ -27,7 +27,7 @@ from rich.table import Table
 import rodflow
 from experiments import config, epochs, onset, optimizers, peers, problems, runtime, scaling
 from experiments.problems import Problem
-from experiments.timing import arithmetic, best_seconds, bound, fastest, first_seconds
+from experiments.timing import arithmetic, best_seconds, fastest, first_seconds
 
 SEEDS = 3
 # Chains that no configuration names, and the improvement they are held to.
@@ -196,7 +196,7 @@ def sweep(problem: Problem, console: Console, lanes: int = 16) -> None:
     console.print(table)
     gradients = sum(200 * (1 + float(one(lr).flows["rod"].gradients.mean())) for lr in grid)
     count = arithmetic(jax.grad(problem.loss), params).times(gradients)
-    console.print(bound(count, seconds["loop"], fastest()))
+    scaling.bounds(console, gradients, count, seconds["loop"], fastest())
 
 
 def memory(_: Problem, console: Console) -> None:

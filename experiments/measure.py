@@ -5,11 +5,13 @@ compilation, but for those of a first call.
 """
 
 import json
+import os
 import sys
 import time
 from collections.abc import Callable
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 
 import rodflow
@@ -19,6 +21,7 @@ LANES = (1, 4, 16, 64, 256)
 WIDTHS = (12, 56, 208, 690, 2220)  # of three hidden layers: about 1e3, 1e4 ... 1e7 parameters
 STEPS = (10, 40, 160, 640)
 MANY = 64
+TOGETHER = (1, 2, 16)  # lanes of a product
 SHORT = 10  # steps of lanes that are counted
 LONG = 100  # steps of the many lanes
 SLOW = {"learning_rate": np.float32(1e-7)}  # at which networks of every width stay stable
@@ -65,7 +68,7 @@ def program(devices: int) -> dict:
 
     The keys are `one`, `loop` (on the first device) and what is vmapped: `all` lanes of a device,
     or `single` ones. Each has the time of its first call, then that of another. Beside them are the
-    `arithmetic` of the gradients which the loop takes, and the `fastest` rates of such.
+    number of `gradients` which the loop takes, their `arithmetic`, and the `fastest` rates of such.
     """
     member = tracked(None, LONG, *digits())
     grid = rates(MANY)
@@ -82,9 +85,28 @@ def program(devices: int) -> dict:
     per_step = [flow.gradients.mean() for run in runs["loop"]() for flow in run.flows.values()]
     gradients = LONG * (MANY + float(sum(per_step)))
     return seconds | {
+        "gradients": gradients,
         "arithmetic": timing.arithmetic(jax.grad(problem.loss), params).times(gradients),
         "fastest": timing.fastest(),
     }
+
+
+def products() -> dict:
+    """Seconds that the products of a gradient take by themselves, of the best number of lanes.
+
+    On one core, to which it keeps this process; nothing where that cannot be, or means nothing.
+    """
+    if not hasattr(os, "sched_setaffinity"):
+        return {"seconds": None}
+    os.sched_setaffinity(0, [min(os.sched_getaffinity(0))])  # before JAX starts its threads
+    if jax.devices()[0].platform != "cpu":
+        return {"seconds": None}
+    problem, params = digits()
+    gradient = jax.vmap(jax.grad(problem.loss))
+    taken = [
+        timing.products_alone(gradient, jnp.stack([params] * count)) / count for count in TOGETHER
+    ]
+    return {"seconds": min(taken)}
 
 
 def accelerators() -> dict:
@@ -144,7 +166,13 @@ def least_seconds(run: Callable, repeats: int = REPEATS) -> float:
     return min(seconds_of(run) for _ in range(repeats))
 
 
-PARTS = {"lanes": lanes, "cost": cost, "program": program, "accelerators": accelerators}
+PARTS = {
+    "lanes": lanes,
+    "cost": cost,
+    "program": program,
+    "products": products,
+    "accelerators": accelerators,
+}
 
 if __name__ == "__main__":
     runtime.exact_products()  # and no compiled programs of earlier runs

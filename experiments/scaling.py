@@ -153,7 +153,30 @@ def program(console: Console, _: list, counts: list[int]) -> None:
             table.add_row(f"{of_devices(count)}{label}", *entries)
     console.print(table)
     count, rate = Arithmetic(*plain["arithmetic"]), Arithmetic(*plain["fastest"])
-    console.print(bound(count, loop, rate))
+    bounds(console, plain["gradients"], count, loop, rate)
+
+
+def bounds(
+    console: Console, gradients: float, count: Arithmetic, seconds: float, rate: Arithmetic
+) -> None:
+    """Print what batching can bring at most to a loop over runs of the problem of MATH.md 8.
+
+    Args:
+        console: to print on.
+        gradients: that the loop takes.
+        count: their arithmetic.
+        seconds: of the loop.
+        rate: the fastest on this machine.
+    """
+    console.print(bound(count, seconds, rate))
+    alone = measured("products")["seconds"]
+    if alone is not None:
+        least = gradients * alone / cores() + count.functions / rate.functions
+        console.print(
+            f"Products of their shapes, each by itself with its operands in cache, take "
+            f"{gradients * alone:.3g} s on one core; with these on all {cores()} of them, tanh and "
+            f"nothing else, a program would be {seconds / least:.1f} times faster than the loop."
+        )
 
 
 def processes(console: Console, _: list, __: list[int]) -> None:

@@ -6,19 +6,21 @@ in one hour; a flow's time is what it takes on top of the iterates.
 """
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.extend.core import ClosedJaxpr, Jaxpr, JaxprEqn
 from jaxtyping import PyTree
 
 import rodflow
 
 REPEATS = 3
 TURNS = 100  # of a loop over an array that is already there
+PROGRAMS = (Jaxpr, ClosedJaxpr)
 
 
 def first_seconds(run: Callable[[], PyTree]) -> float:
@@ -88,6 +90,38 @@ def bound(count: Arithmetic, seconds: float, rate: Arithmetic) -> str:
         f"Gnumbers/s. At these rates the arithmetic alone takes {least:.2g} s: no program of these "
         f"gradients is more than {seconds / least:.1f} times faster here."
     )
+
+
+def products_alone(function: Callable[..., PyTree], *arguments: PyTree) -> float:
+    """Seconds of the matrix products of one call, each by itself in a loop, operands in cache."""
+    program = jax.make_jaxpr(function)(*arguments)
+    return sum(map(_product_alone, _products(program)), 0.0)
+
+
+def _products(program: Jaxpr | ClosedJaxpr) -> Iterator[JaxprEqn]:
+    """Every matrix product of a program, those of its parts included, loops once."""
+    for equation in getattr(program, "jaxpr", program).eqns:
+        if equation.primitive.name == "dot_general":
+            yield equation
+        parts = jax.tree.leaves(equation.params, is_leaf=lambda x: isinstance(x, PROGRAMS))
+        for part in parts:
+            if isinstance(part, PROGRAMS):
+                yield from _products(part)
+
+
+def _product_alone(equation: JaxprEqn) -> float:
+    @jax.jit
+    def loop(left, right):
+        def turn(_, left):
+            result = equation.primitive.bind(left, right, **equation.params)
+            # It has to depend on the last result, or one turn would do.
+            return left.at[(0,) * left.ndim].add(1e-30 * result[(0,) * result.ndim])
+
+        return jax.lax.fori_loop(0, TURNS, turn, left)
+
+    shaped: list[Any] = [x.aval for x in equation.invars]
+    operands = [jnp.ones(x.shape, x.dtype) for x in shaped]
+    return best_seconds({"loop": partial(loop, *operands)})["loop"] / TURNS
 
 
 def per_step(

@@ -22,7 +22,8 @@ def made_up(part, devices=1, accelerators=()):
             "by_steps": {"discrete": (3e-4 * steps).tolist(), "rod": (3e-3 * steps).tolist()},
         },
         "program": {key: [3.0, 2.0] for key in ("one", "loop", "all", "single")}
-        | {"arithmetic": [1e11, 1e9], "fastest": [2e11, 2e9]},
+        | {"gradients": 1000.0, "arithmetic": [1e11, 1e9], "fastest": [2e11, 2e9]},
+        "products": {"seconds": None if accelerators else 1e-3 * scaling.cores()},
         "accelerators": {"kinds": list(accelerators)},
     }[part]
 
@@ -42,6 +43,8 @@ def test_tables_name_the_machine_and_the_figure_is_drawn(tmp_path, monkeypatch):
     (row,) = [line.split() for line in lines if line.split()[1:2] == ["256"]]
     assert float(row[3]) == pytest.approx(256 / (0.02 + 0.05 * 256), rel=5e-3)
     assert "no program of these gradients is more than 2.0 times faster" in " ".join(lines)
+    # A thousand gradients of a millisecond on all cores, and half a second of tanh.
+    assert "nothing else, a program would be 1.3 times faster" in " ".join(lines)
     assert path.read_bytes().startswith(b"\x89PNG")
 
 
@@ -51,7 +54,7 @@ def test_an_accelerator_is_measured_as_it_is(tmp_path, monkeypatch):
     scaling.scaling(Console(file=said, width=120), ["lanes", "program"], tmp_path / "none.png")
     assert said.getvalue().startswith("1 x H100, ")
     assert "1 device" in said.getvalue()
-    assert "2 devices" not in said.getvalue()
+    assert "2 devices" not in said.getvalue() and "on one core" not in said.getvalue()
 
 
 def test_processes_need_a_core_each(monkeypatch):

@@ -6,7 +6,16 @@ import numpy as np
 import optax
 
 import rodflow
-from experiments.timing import Arithmetic, arithmetic, best_seconds, bound, fastest, per_step
+from experiments.timing import (
+    Arithmetic,
+    _products,
+    arithmetic,
+    best_seconds,
+    bound,
+    fastest,
+    per_step,
+    products_alone,
+)
 
 
 def test_times_are_the_best_of_several():
@@ -25,6 +34,18 @@ def test_arithmetic_bounds_what_batching_can_bring():
     assert 1e6 < rate.products < 1e15 and 1e5 < rate.functions < 1e14
     said = bound(Arithmetic(1e11, 1e9), 2.0, Arithmetic(2e11, 2e9))
     assert "are 50 Gflop/s" in said and "takes 1 s" in said and "more than 2.0 times" in said
+
+
+def test_products_are_timed_wherever_they_are():
+    square = jnp.eye(8)
+
+    def function(x):
+        once = jax.jit(lambda x: x @ x)(x)
+        return jax.lax.cond(x[0, 0] > 0, lambda x: jnp.tanh(x) @ x, lambda x: x, once)
+
+    assert 0 < products_alone(function, square) < 1
+    assert len(list(_products(jax.make_jaxpr(function)(square)))) == 2
+    assert products_alone(jnp.tanh, square) == 0
 
 
 def test_flows_are_timed_on_top_of_the_iterates():
