@@ -208,11 +208,16 @@ def _of_control(results: xr.Dataset) -> list[str]:
     if "basis_everywhere" not in results:
         return []
     low, high = float(results.basis_everywhere_low), float(results.basis_everywhere_high)
-    depends = "depends" if low > 0 or high < 0 else "is not shown to depend"
+    verdict = (
+        "is better in its own basis than in a random one"
+        if low > 0
+        else "is better in a random basis than in its own"
+        if high < 0
+        else "is not shown to depend on the basis"
+    )
     return [
-        f"Adam's score {depends} on the basis: in its own it is "
-        f"{interval(results, 'basis_everywhere')} decades of loss better than in a random one on "
-        f"random architectures, and {interval(results, 'basis_selected')} on those that it "
+        f"Adam {verdict}: its own takes {interval(results, 'basis_everywhere')} decades off the "
+        f"loss on random architectures, and {interval(results, 'basis_selected')} on those that it "
         "selects. Rotated Adam in the place of Adam has the interaction with its own selection "
         f"{interval(results, 'control_advantage_of_own')}, and its rank changes by "
         f"{interval(results, 'control_rank_shift')}."

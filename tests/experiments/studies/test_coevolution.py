@@ -137,6 +137,19 @@ def test_a_planted_interaction_is_found_and_said(tmp_path):
     text = markdown(found)
     assert "- Architectures suit the optimizer that they were selected under" in text
     assert "Limits:" in text and "| adam_rotated |" in text
+    assert "Adam is not shown to depend on the basis" in text
+
+
+@pytest.mark.parametrize(
+    ("factor", "said"),
+    [(10, "better in its own basis than in a random"), (0.1, "better in a random basis than")],
+)
+def test_which_basis_is_better_is_said(tmp_path, factor, said):
+    coevolution = study()
+    made = made_up(coevolution)
+    made["adam_rotated"]["loss"] = factor * made["adam_rotated"]["loss"]
+    text = markdown(finished(tmp_path, coevolution, made))
+    assert f"Adam is {said}" in text
 
 
 def test_without_interaction_nothing_is_claimed(tmp_path):
