@@ -29,6 +29,7 @@ CONSTRUCTORS: Mapping[str, Callable[..., optax.GradientTransformation]] = rodflo
 }
 """Name -> constructor(learning_rate, **hyperparameters)."""
 WARMUP = "warmup_steps"
+_KINDS = {int: int, "int": int, bool: bool, "bool": bool}  # annotation -> type
 
 
 def configured(config: OptimizerConfig) -> optax.GradientTransformation:
@@ -40,9 +41,7 @@ def configured(config: OptimizerConfig) -> optax.GradientTransformation:
     if config.name not in CONSTRUCTORS:
         allowed = ", ".join(CONSTRUCTORS)
         raise ValueError(f"optimizer.name={config.name}: no such optimizer; choose from {allowed}")
-    constructor = CONSTRUCTORS[config.name]
-    parameters = dict(inspect.signature(constructor).parameters)
-    del parameters["learning_rate"]
+    constructor, parameters = CONSTRUCTORS[config.name], _parameters(config.name)
     for name in config.hyperparameters:
         if name not in (*parameters, WARMUP):
             raise ValueError(
@@ -60,13 +59,30 @@ def configured(config: OptimizerConfig) -> optax.GradientTransformation:
         known = {name: parameter.default for name, parameter in parameters.items()}
         wait = (known | hyperparameters).get("num_steps", 0)
         rate = lambda count: ramp(count - wait)  # noqa: E731
-    for name, value in hyperparameters.items():
-        if parameters[name].annotation in (int, "int"):
-            if value % 1:
-                key = f"optimizer.hyperparameters.{name}"
-                raise ValueError(f"{key}={value} is out of range: it must be an integer")
-            hyperparameters[name] = int(value)
+    for name in structural(config.name) & hyperparameters.keys():
+        kind, value = _KINDS[parameters[name].annotation], hyperparameters[name]
+        if kind(value) != value:
+            allowed = "0 or 1" if kind is bool else "an integer"
+            key = f"optimizer.hyperparameters.{name}"
+            raise ValueError(f"{key}={value} is out of range: it must be {allowed}")
+        hyperparameters[name] = kind(value)
     return constructor(rate, **hyperparameters)
+
+
+def structural(optimizer: str) -> set[str]:
+    """The hyperparameters of an optimizer that its program depends on: they cannot be traced."""
+    parameters = _parameters(optimizer)
+    return {name for name, parameter in parameters.items() if parameter.annotation in _KINDS}
+
+
+def _parameters(optimizer: str) -> dict[str, inspect.Parameter]:
+    """What a constructor takes besides the learning rate and, as they are no numbers, dtypes."""
+    taken = inspect.signature(CONSTRUCTORS[optimizer]).parameters
+    return {
+        name: parameter
+        for name, parameter in taken.items()
+        if name != "learning_rate" and not name.endswith("dtype")
+    }
 
 
 def warmed_up(

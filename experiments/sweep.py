@@ -38,6 +38,7 @@ from experiments.storage import remove_leftovers, write_atomically
 
 PERIOD = 0.5  # seconds between two looks at what the other hosts have done
 KEYS = ("optimizer.learning_rate", "optimizer.hyperparameters.NAME", "kappa", "seed")
+OF_THE_PROGRAM = "what changes the program is swept by --multirun"
 
 
 class Sweep(NamedTuple):
@@ -105,6 +106,8 @@ def sweep_of(config: RunConfig, folder: Path) -> Sweep:
             for checked in (lane.optimizer, lane):
                 checked.__post_init__()
             optimizers.configured(lane.optimizer)
+        if _short(key) in optimizers.structural(config.optimizer.name):
+            raise ValueError(f"sweep.axes.{key}: {OF_THE_PROGRAM}")
     return sweep
 
 
@@ -266,8 +269,7 @@ def _numbers(key: str, values: Sequence[int | float]) -> np.ndarray:
         return np.asarray(values, np.uint32)
     if key not in KEYS and f"{key.rpartition('.')[0]}.NAME" not in KEYS:
         raise ValueError(
-            f"sweep.axes.{key}: the axes of a sweep are {', '.join(KEYS)}; other keys change the "
-            "program and are swept by --multirun"
+            f"sweep.axes.{key}: the axes of a sweep are {', '.join(KEYS)}; {OF_THE_PROGRAM}"
         )
     return np.asarray(values, float)
 

@@ -71,10 +71,34 @@ def test_integers_are_passed_on_as_such():
     tx = optimizers.configured(OptimizerConfig("if_shampoo", 0.1, hyperparameters))
     (factors,) = optax.tree.get(tx.init({"w": jnp.ones((2, 3))}), "factors").values()
     assert [factor.matrix.ndim for factor in factors] == [2, 1]
-    with pytest.raises(ValueError, match=r"hyperparameters\.max_size=2\.5 is out of range"):
+    with pytest.raises(ValueError, match=r"max_size=2\.5 is out of range: it must be an integer"):
         optimizers.configured(
             OptimizerConfig("if_shampoo", 0.1, hyperparameters | {"max_size": 2.5})
         )
+
+
+def test_flags_are_passed_on_as_such():
+    nadam, flagged = (
+        optimizers.configured(OptimizerConfig(name, 0.1, hyperparameters))
+        for name, hyperparameters in (("nadam", {}), ("adam", {"nesterov": 1.0}))
+    )
+    assert updates_of(flagged, [1.0, -2.0, 0.5]) == updates_of(nadam, [1.0, -2.0, 0.5])
+    with pytest.raises(ValueError, match=r"nesterov=0\.5 is out of range: it must be 0 or 1"):
+        optimizers.configured(OptimizerConfig("adam", 0.1, {"nesterov": 0.5}))
+
+
+@pytest.mark.parametrize("name", optimizers.CONSTRUCTORS)
+def test_every_hyperparameter_on_offer_takes_a_number(name):
+    """Those that are refused are named together with what there is instead."""
+    with pytest.raises(ValueError, match=r"no such hyperparameter; it has") as refused:
+        optimizers.configured(OptimizerConfig(name, 0.1, {"mu_dtype": 16.0}))
+    offered = str(refused.value).rpartition("it has ")[2].split(", ")
+    required = {"batch_size": 4.0} if "batch_size" in offered else {}
+    params = {"w": jnp.ones((2, 3))}
+    for each in offered:
+        value = 0.0 if each in ("b1", "b2") else 1.0
+        tx = optimizers.configured(OptimizerConfig(name, 0.1, required | {each: value}))
+        jax.eval_shape(lambda tx=tx: tx.update(params, tx.init(params), params))
 
 
 def test_a_warmup_takes_a_traced_learning_rate():

@@ -74,6 +74,12 @@ def test_a_sweep_that_makes_no_sense_is_refused(tmp_path, override, message):
         configured(tmp_path, override)
 
 
+def test_hyperparameters_that_the_program_depends_on_are_not_swept(tmp_path):
+    axes = "sweep.axes=['optimizer.hyperparameters.nesterov=0,1']"
+    with pytest.raises(ValueError, match=r"nesterov: what changes the program is .* --multirun"):
+        configured(tmp_path, "optimizer=adam", axes)
+
+
 def test_every_lane_is_the_run_of_its_numbers(tmp_path, optax_run):
     swept = configured(tmp_path, "sweep.segment=4")
     reported = []
