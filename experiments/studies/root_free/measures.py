@@ -17,6 +17,8 @@ LABELS = {
 }
 PARENTS = {"rf_adamw": "adamw", "rf_rmsprop": "rmsprop"}
 EXPONENTS = {"rmsprop": 0.5, "rf_rmsprop": 1.0}
+HALVES = {"half_": True, "bare_half_": False}
+"""Names of what is of runs in bfloat16 -> whether what rounding takes is compensated."""
 
 
 class Interval(NamedTuple):
@@ -48,12 +50,13 @@ def gap(results: xr.Dataset, model: str, method: str, other: str) -> Interval:
     return Interval(*interval(np.subtract(*pair)))
 
 
-def half_ratio(results: xr.Dataset, model: str, method: str) -> float:
-    """Mean final training loss in bfloat16 over that in float32."""
-    losses = [
-        values(results, name, model, method).mean() for name in ("half_train_loss", "train_loss")
-    ]
-    return float(losses[0] / losses[1])
+def half_ratios(results: xr.Dataset, model: str, method: str) -> list[float]:
+    """Mean final training loss in bfloat16 over that in float32, for each of `HALVES`."""
+
+    def loss(prefix: str) -> float:
+        return float(values(results, f"{prefix}train_loss", model, method).mean())
+
+    return [loss(prefix) / loss("") for prefix in HALVES]
 
 
 def best_rates(results: xr.Dataset, method: str) -> tuple[np.ndarray, np.ndarray]:

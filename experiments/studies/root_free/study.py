@@ -1,7 +1,8 @@
 """What does the root in adaptive methods do? Methods with and without it, under equal budgets.
 
 - Each model is trained by each method at random configurations, as many for each; the one with the
-  best validation accuracy is trained again from other seeds, in float32 and bfloat16, and tested.
+  best validation accuracy is trained again from other seeds, in float32 and in bfloat16, there
+  with and without compensation for what rounding takes from the parameters, and tested.
 - The best learning rate against the batch size B, at a fixed number of samples seen. Where the
   gradient is mostly noise of variance sigma^2 / B, the root-free B s is about sigma^2 whatever B
   is, and the update g / sigma^2 is that of SGD: drift and diffusion after a number of samples
@@ -28,6 +29,7 @@ from experiments.problems.losses import squared_error
 from experiments.problems.models.model import Model
 from experiments.studies.joining import along
 from experiments.studies.root_free import drawn, edge, shown, steps, training, tuning
+from experiments.studies.root_free.measures import HALVES
 from experiments.studies.root_free.methods import METHODS, Hyperparameters
 from experiments.studies.study import AbstractStudy
 
@@ -122,11 +124,12 @@ class RootFree(AbstractStudy):
         best = tuning.chosen(random, found.best, len(self.test_seeds))
         seeds = np.asarray(self.test_seeds)
         outcomes = {"": train(best, seeds)}
-        if model in self.half_precision:
-            outcomes["half_"] = compiled(jnp.bfloat16)(best, seeds)
-        else:
-            nothing = np.full(len(seeds), np.nan)
-            outcomes["half_"] = training.Outcome(*[nothing] * len(training.Outcome._fields))
+        nothing = np.full(len(seeds), np.nan)
+        for prefix, compensated in HALVES.items():
+            if model in self.half_precision:
+                outcomes[prefix] = compiled(jnp.bfloat16, compensated)(best, seeds)
+            else:
+                outcomes[prefix] = training.Outcome(*[nothing] * len(training.Outcome._fields))
         result = xr.Dataset(coords={"seed": self.test_seeds})
         for prefix, outcome in outcomes.items():
             for name, values in outcome._asdict().items():

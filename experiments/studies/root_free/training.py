@@ -80,12 +80,13 @@ def trainer(
     batch_size: int,
     steps: int,
     dtype: jax.typing.DTypeLike = jnp.float32,
+    compensated: bool = True,
 ) -> Trainer:
     """Compile the training of one model by one method; the learning rate decays by a cosine.
 
     Parameters and state of the optimizer are kept in `dtype`, and gradients are computed in it;
-    below float32, what rounding takes from the parameters is compensated. Any number of runs is
-    trained, `LANES` at a time, by the same program. A run that diverges has the loss infinity.
+    below float32, what rounding takes from the parameters may be `compensated`. Any number of runs
+    is trained, `LANES` at a time, by the same program. A run that diverges has the loss infinity.
     """
 
     # The data are an argument: constants of this size take the compiler longer than the rest.
@@ -97,7 +98,7 @@ def trainer(
         params = jax.tree.map(lambda p: p.astype(dtype), model.init(weights))
         schedule = optax.cosine_decay_schedule(h.learning_rate, steps)
         tx = chain(h, schedule, batch_size)
-        if jnp.finfo(dtype).bits < 32:
+        if compensated and jnp.finfo(dtype).bits < 32:
             tx = optax.chain(tx, rodflow.compensate_rounding())
 
         def step(carry, indices):
