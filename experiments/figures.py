@@ -45,6 +45,7 @@ LARGEST = {"color": "#000000", "linewidth": 1.1, "zorder": 3}
 SECOND = {"color": "#8C8C8C", "linewidth": 0.9}
 FURTHER = {"color": "#C4C4C4", "linewidth": 0.7}
 FLOOR = {"color": "#7F7F7F", "linewidth": 1.1, "linestyle": ":"}
+LOST = "the iterates diverged before the first record"
 EDGE = {"color": "#7F7F7F", "linewidth": 0.9, "linestyle": "--"}
 # log10 of the improvement from -2 to 2: vermilion below 0, blue above.
 IMPROVEMENT = LinearSegmentedColormap.from_list(
@@ -112,6 +113,10 @@ def overview(results: xr.Dataset) -> Figure:
             draw(panel, results)
             panel.set_title(f"$\\bf{{{letter}}}$  {panel.get_title(loc='left')}")
             panel.margins(x=0)
+            if results.mean_loss.isnull().all():
+                panel.tick_params(axis="y", which="both", left=False, labelleft=False)
+                center = {"x": 0.5, "y": 0.5, "ha": "center", "va": "center"}
+                panel.text(s=LOST, transform=panel.transAxes, color=FLOOR["color"], **center)
         axes.flat[0].set_xlim(0, results.step.values[-1])
         # One legend for the panels that share their curves, where it can hide none of them.
         curves = {}

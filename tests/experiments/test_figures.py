@@ -35,6 +35,12 @@ def test_draws_whatever_a_run_leaves(results, what):
     assert figures.png(results)
 
 
+def test_a_run_that_left_no_numbers_says_so(results):
+    for shown, texts in ((results, []), (results.where(results.step < 0), [figures.LOST])):
+        for panel in figures.overview(shown).axes:
+            assert [text.get_text() for text in panel.texts] == texts
+
+
 def test_all_flows_are_drawn_each_in_its_own_way(cell):
     loss, _, distance, extent = figures.overview(cell).axes
     for panel, flows in ((loss, 3), (distance, 3), (extent, 2)):
