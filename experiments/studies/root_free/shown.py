@@ -84,14 +84,14 @@ def tables(results: xr.Dataset) -> list[Table]:
             tested,
         ),
         Table(
-            "The same in bfloat16, parameters and all: what rounding takes from them compensated, "
-            "and as it is",
+            "The same in bfloat16, parameters and all, with and without compensation for what "
+            "rounding takes from them",
             [
                 "",
                 "training loss over that in float32",
-                "the same, as it is",
+                "not compensated",
                 "test accuracy, %",
-                "the same, as it is",
+                "not compensated",
             ],
             halves,
         ),
