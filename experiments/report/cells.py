@@ -78,7 +78,7 @@ def load(path: Path) -> xr.Dataset:
         raise ValueError(f"cannot use {path}: {error}") from error
     if "study" in loaded.attrs:
         study_of(loaded)
-        return loaded
+        return loaded.assign_attrs(folder=path.resolve().parent.name)
     if "sweep" in loaded.attrs:
         return loaded
     _check_cell(loaded, path)

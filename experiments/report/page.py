@@ -100,7 +100,7 @@ def study_section(results: xr.Dataset) -> Node:
     return node(
         "section",
         node("h2", study.title),
-        _facts(results, {}),
+        _facts(results, {"folder": results.attrs.get("folder")}),
         node("ul", *(node("li", sentence) for sentence in study.findings(results))),
         *shown,
         *drawn,

@@ -72,7 +72,8 @@ def study_of(results: xr.Dataset) -> type[AbstractStudy]:
 def markdown(results: xr.Dataset) -> str:
     """Show the tables and findings of a study as a README has them."""
     study = study_of(results)
-    lines = [f"**{study.title}**", ""]
+    folder = f" ({results.attrs['folder']})" if "folder" in results.attrs else ""
+    lines = [f"**{study.title}**{folder}", ""]
     for table in study.tables(results):
         rule = ["---"] + ["---:"] * (len(table.columns) - 1)
         rows = [table.columns, rule, *table.rows]

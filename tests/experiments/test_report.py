@@ -164,6 +164,21 @@ def test_figures_of_two_runs_of_one_study_are_both_kept(another_study, tmp_path,
     assert all(file.exists() for file in files)
 
 
+def test_two_runs_of_one_study_are_told_apart_by_their_folders(
+    another_study, tmp_path, monkeypatch, capsys
+):
+    monkeypatch.setattr(Rectification, "figures", lambda results: {})
+    runs = tmp_path / "runs"
+    for name in ("first", "second"):
+        (runs / name).mkdir(parents=True)
+        results.save(another_study, runs / name / "results.nc")
+    _, studies = cells.load_all([runs])
+    texts = [page.study_section(each).findtext("p") or "" for each in studies]
+    assert [text.partition(" · ")[0] for text in texts] == ["folder first", "folder second"]
+    report.print_markdown([runs])
+    assert f"**{Rectification.title}** (second)" in capsys.readouterr().out
+
+
 def test_a_sweep_is_left_out_and_refused_alone(cell, tmp_path):
     (tmp_path / "sweep").mkdir()
     results.save(xr.Dataset(attrs={"sweep": "{}"}), tmp_path / "sweep" / "results.nc")

@@ -59,7 +59,7 @@ def _accuracy(results: xr.Dataset) -> Figure:
         axes.tick_params(axis="y", length=0)
     panels[0].invert_yaxis()
     _lettered(figure, results.model.values)
-    for label, fill in (("float32", "#595959"), ("bfloat16", "white")):
+    for label, fill in (("float32", "#595959"), ("bfloat16, compensated", "white")):
         panels[0].plot([], [], "o", color="#595959", mfc=fill, markersize=4.5, label=label)
     figure.legend(loc="outside upper right", ncols=2)
     return figure
