@@ -2,9 +2,10 @@
 
 import contextlib
 import os
+import re
 import sys
 import traceback
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from difflib import get_close_matches
 
 from hydra.errors import (
@@ -71,6 +72,8 @@ def one_line(error: BaseException) -> str:
             text = f"{error.override}: cannot be read ({reason}); write KEY=VALUE"
         case ConfigCompositionException(__cause__=OmegaConfBaseException() as cause):
             text = one_line(cause)
+        case ConfigCompositionException():
+            text = _of_groups(str(error))
         case ConfigAttributeError() | ConfigKeyError():
             text = _unknown_key(error)
         case OmegaConfBaseException(full_key=str(key)) if key:
@@ -88,8 +91,25 @@ def _missing_option(error: MissingConfigException) -> str:
     if not error.options:
         return str(error).splitlines()[0]
     group, _, name = str(error.missing_cfg_file).rpartition("/")
-    options = ", ".join(option for option in error.options if not option.endswith("_schema"))
-    return f"{group}={name}: no such {group}; choose one of {options}"
+    return f"{group}={name}: no such {group}; choose one of {_offered(error.options)}"
+
+
+def _offered(options: Iterable[str]) -> str:
+    return ", ".join(option for option in options if not option.endswith("_schema"))
+
+
+def _of_groups(said: str) -> str:
+    """What Hydra says of a group that has no value, or that the command does not have."""
+    first, *rest = said.splitlines()
+    if missing := re.match(r"You must specify '(.+?)'", first):
+        options = _offered(line.strip() for line in rest[1:])
+        return f"{missing[1]} has no value; choose one of {options}"
+    if strange := re.match(r"Could not override '(.+?)'", first):
+        return (
+            f"{strange[1]}: not a key of this command; `python -m experiments.study` takes "
+            "experiment=NAME, `python -m experiments.run` optimizer, model, data, study and others"
+        )
+    return said
 
 
 def _unknown_key(error: ConfigAttributeError | ConfigKeyError) -> str:
@@ -101,4 +121,5 @@ def _unknown_key(error: ConfigAttributeError | ConfigKeyError) -> str:
     close = get_close_matches(last, known, n=1)
     guess = f" did you mean {prefix}{dot}{close[0]}?" if close else ""
     place = f"in {prefix}" if prefix else "here"
-    return f"{key}: no such key;{guess} the keys {place} are {', '.join(known) or 'none'}"
+    more = f"; one more is added by +{key}=VALUE" if error.object_type is dict else ""
+    return f"{key}: no such key;{guess} the keys {place} are {', '.join(known) or 'none'}{more}"

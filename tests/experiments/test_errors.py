@@ -11,6 +11,15 @@ from experiments.errors import USER_ERRORS, key_below_null, one_line
         ("optimzer=gd", "optimzer: no such key; did you mean optimizer? the keys here are opti"),
         ("model.wdith=3", "model.wdith: no such key; did you mean model.width? the keys in model"),
         ("optimizer.b1=0", "optimizer.b1: no such key; the keys in optimizer are name, learning"),
+        (
+            "optimizer.hyperparameters.mu=0",
+            "optimizer.hyperparameters.mu: no such key; the keys in optimizer.hyperparameters are "
+            "b1, b2; one more is added by +optimizer.hyperparameters.mu=VALUE",
+        ),
+        (
+            "experiment=warmup",
+            "experiment: not a key of this command; `python -m experiments.study` takes experiment",
+        ),
         ("+seeds=1", "seeds: no such key; the keys here are optimizer, "),
         ("model.width=wide", "model.width: Value 'wide' of type 'str' could not be converted to I"),
         ("model.activation=sin", "model.activation: Invalid value 'sin', expected one of [tanh, "),
