@@ -26,6 +26,7 @@ from rich.table import Table
 
 import rodflow
 from experiments import config, epochs, onset, optimizers, peers, problems, runtime, scaling
+from experiments.command_line import add_parts
 from experiments.problems import Problem
 from experiments.timing import arithmetic, best_seconds, fastest, first_seconds
 
@@ -248,8 +249,8 @@ PARTS = {
 def main() -> None:
     """Entry point."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("parts", nargs="*", choices=[[], *PARTS], help="default: all of them")
-    chosen = parser.parse_args().parts or list(PARTS)
+    add_parts(parser, PARTS)
+    chosen = parser.parse_args().parts
     terminal = Console()
     console = terminal if terminal.is_terminal else Console(width=120)  # wide enough for a file
     for note in runtime.configure():

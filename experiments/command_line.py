@@ -1,9 +1,10 @@
-"""What the Hydra applications share: mistakes in one line, and no empty folder left behind."""
+"""What commands share: mistakes in one line, no empty folder left behind, and parts by name."""
 
+import argparse
 import contextlib
 import io
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
 from hydra._internal.utils import get_args_parser
@@ -62,3 +63,16 @@ def removed_if_empty(folder: Path):
         with contextlib.suppress(OSError):
             folder.rmdir()
         raise
+
+
+def add_parts(parser: argparse.ArgumentParser, parts: Iterable[str]) -> None:
+    """Let a command take the names of what it should do, as `parts`; none is all of them."""
+    known = list(parts)
+
+    def part(name: str) -> str:
+        if name not in known:
+            raise argparse.ArgumentTypeError(f"{name}: choose from {', '.join(known)}")
+        return name
+
+    told = f"one of {', '.join(known)}; all of them if none is named"
+    parser.add_argument("parts", metavar="PART", nargs="*", default=known, type=part, help=told)

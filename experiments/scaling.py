@@ -35,6 +35,7 @@ from rich.console import Console
 from rich.table import Table
 
 from experiments import figures
+from experiments.command_line import add_parts
 from experiments.measure import LANES, LONG, MANY, SHORT, STEPS
 from experiments.runtime import cores
 from experiments.storage import write_atomically
@@ -264,10 +265,10 @@ def main() -> None:
     """Entry point."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.formatter_class = argparse.RawDescriptionHelpFormatter
-    parser.add_argument("parts", nargs="*", choices=[[], *PARTS], help="default: all of them")
+    add_parts(parser, PARTS)
     parser.add_argument("--figure", type=Path, default=FIGURE, metavar="FILE")
     chosen = parser.parse_args()
-    scaling(Console(), chosen.parts or list(PARTS), chosen.figure)
+    scaling(Console(), chosen.parts, chosen.figure)
 
 
 if __name__ == "__main__":

@@ -1,6 +1,10 @@
 """Several jobs from one command: `--multirun` with each of its launchers."""
 
+import argparse
+
 import pytest
+
+from experiments.command_line import add_parts
 
 TINY = (
     "--multirun",
@@ -58,3 +62,13 @@ def test_jobs_run_by_other_launchers(cli, tmp_path, plugin, settings):
     done = cli(*TINY, *settings, "optimizer=gd,rmsprop")
     assert done.returncode == 0, done.stderr
     assert files(tmp_path / "jobs/gd-0") >= WHOLE and files(tmp_path / "jobs/rmsprop-1") >= WHOLE
+
+
+def test_parts_are_all_unless_some_are_named_and_a_wrong_one_is_told(capsys):
+    parser = argparse.ArgumentParser()
+    add_parts(parser, {"cost": 1, "lanes": 2})
+    assert parser.parse_args([]).parts == ["cost", "lanes"]
+    assert parser.parse_args(["lanes"]).parts == ["lanes"]
+    with pytest.raises(SystemExit):
+        parser.parse_args(["lanes", "costs"])
+    assert "costs: choose from cost, lanes" in capsys.readouterr().err
