@@ -26,10 +26,10 @@ POLICY = (
 EXPLANATION = (
     "Improvement: mean distance of the stable flow to the iterates over that of the flow, the "
     "median of the seeds; more than 1 is better than the stable flow. A seed counts as 0 if the "
-    "flow diverged where the iterates did not, or was too stiff to be solved; if that is the stable "
-    "flow, there is no number. Floor: the distance between runs that start one rounding unit apart, "
-    "which no model can be asked to beat by much. Hatched: the run did not reach the edge of "
-    "stability, where the flows differ."
+    "flow diverged where the iterates did not, or was too stiff to be solved; if that is the "
+    "stable flow, there is no number. Floor: the distance between runs that start one rounding "
+    "unit apart, which no model can be asked to beat by much. Hatched: the run did not reach the "
+    "edge of stability, where the flows differ."
 )
 
 
