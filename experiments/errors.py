@@ -80,6 +80,8 @@ def one_line(error: BaseException) -> str:
             text = f"{key}: {str(error).splitlines()[0]}"
         case InstantiationException(__cause__=ValueError() | OSError() as cause):
             text = one_line(cause)
+        case ValueError() if str(error).startswith("Config group override"):
+            text = "a group takes the name of a file, as in optimizer=adam, not null or a number"
         case OSError(filename=str(name)):
             text = f"cannot use {name}: {error.strerror}"
         case _:

@@ -96,7 +96,8 @@ def axis_of(text: str) -> tuple[str, Sequence[int | float]]:
     except (ValueError, TypeError, KeyError):
         raise ValueError(
             f"sweep.axes has '{text}': an axis is KEY=NUMBER,NUMBER,... or "
-            "KEY=linear(FIRST,LAST,COUNT) or KEY=geometric(FIRST,LAST,COUNT)"
+            "KEY=linear(FIRST,LAST,COUNT) or KEY=geometric(FIRST,LAST,COUNT), of finite numbers, "
+            "geometric from and to other than 0"
         ) from None
     return key, numbers
 

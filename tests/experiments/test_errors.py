@@ -20,6 +20,7 @@ from experiments.errors import USER_ERRORS, key_below_null, one_line
             "experiment=warmup",
             "experiment: not a key of this command; `python -m experiments.study` takes experiment",
         ),
+        ("model=null", "a group takes the name of a file, as in optimizer=adam, not null"),
         ("+seeds=1", "seeds: no such key; the keys here are optimizer, "),
         ("model.width=wide", "model.width: Value 'wide' of type 'str' could not be converted to I"),
         ("model.activation=sin", "model.activation: Invalid value 'sin', expected one of [tanh, "),

@@ -57,6 +57,7 @@ def test_zipped_lanes_take_the_values_together(tmp_path):
         ("sweep.axes=[]", "sweep.axes is empty"),
         ("sweep.axes=['seed=']", "sweep.axes has 'seed=': an axis is KEY=NUMBER"),
         ("sweep.axes=['kappa=cubic(1,2,3)']", r"sweep.axes has 'kappa=cubic\(1,2,3\)'"),
+        ("sweep.axes=['kappa=geometric(0,1,3)']", "geometric from and to other than 0"),
         ("sweep.axes=['seed=1','seed=2']", "names one of them twice"),
         ("sweep.axes=['seed=.5']", r"sweep.axes.seed=\[0.5\]: seeds are from 0"),
         ("sweep.axes=['kappa=-1']", "kappa=-1.0 is out of range"),
