@@ -30,16 +30,20 @@ def app(composed: DictConfig) -> None:
         runtime.use_all_cores()
 
         from experiments import figures, parts, terminal
+        from experiments.studies.study import being_shown
 
         with alone_in(folder):
             study = instantiate(config.experiment)
             with terminal.progress("parts") as report:
                 results = parts.run(study, folder, resolved, report)
-            for name, figure in study.figures(results).items():
+            with being_shown(results):
+                drawn = study.figures(results)
+                tables, findings = study.tables(results), study.findings(results)
+            for name, figure in drawn.items():
                 write_atomically(folder / f"{name}.png", figures.rendered(figure, "png"))
-        for table in study.tables(results):
+        for table in tables:
             console.print(terminal.as_table(table))
-        for sentence in study.findings(results):
+        for sentence in findings:
             console.print(sentence, highlight=False)
         console.print(f"run folder: {folder}", soft_wrap=True, highlight=False)
 

@@ -16,7 +16,7 @@ from experiments.report import tables
 from experiments.report.cells import slugs
 from experiments.report.markup import Node, document, node
 from experiments.report.series import series
-from experiments.studies.study import study_of
+from experiments.studies.study import being_shown, study_of
 from experiments.verdicts import number, representative
 
 # The browser itself refuses whatever is not in the file.
@@ -93,16 +93,18 @@ def section(name: str, row: str, cell: xr.Dataset) -> Node:
 def study_section(results: xr.Dataset) -> Node:
     """One study that is no grid of tracked runs: its findings, tables and figures."""
     study = study_of(results)
-    shown = [node("div", tables.plain(table), class_="wide") for table in study.tables(results)]
-    drawn = [
-        node("img", src=_embedded(figure), alt=name, class_="figure")
-        for name, figure in study.figures(results).items()
-    ]
+    with being_shown(results):
+        findings = study.findings(results)
+        shown = [node("div", tables.plain(table), class_="wide") for table in study.tables(results)]
+        drawn = [
+            node("img", src=_embedded(figure), alt=name, class_="figure")
+            for name, figure in study.figures(results).items()
+        ]
     return node(
         "section",
         node("h2", study.title),
         _facts(results, {"folder": results.attrs.get("folder")}),
-        node("ul", *(node("li", sentence) for sentence in study.findings(results))),
+        node("ul", *(node("li", sentence) for sentence in findings)),
         *shown,
         *drawn,
         _configuration(results),

@@ -6,7 +6,8 @@ results alone, which are all that a report has.
 """
 
 import abc
-from collections.abc import Callable, Mapping
+import contextlib
+from collections.abc import Callable, Iterator, Mapping
 from typing import ClassVar, NamedTuple
 
 import xarray as xr
@@ -69,13 +70,32 @@ def study_of(results: xr.Dataset) -> type[AbstractStudy]:
         raise ValueError(f"study={name!r}: there is no such study") from error
 
 
+@contextlib.contextmanager
+def being_shown(results: xr.Dataset) -> Iterator[None]:
+    """Say which results cannot be shown: those of another version lack what this one looks for.
+
+    Raises:
+        ValueError: something was looked for that is not among the results.
+    """
+    try:
+        yield
+    except (KeyError, AttributeError) as error:  # results["x"] or results.x
+        place = f" in {results.attrs['folder']}" if "folder" in results.attrs else ""
+        raise ValueError(
+            f"cannot show the results{place}: they are of another version ({error.args[0]}); "
+            "compute them anew, in another folder"
+        ) from error
+
+
 def markdown(results: xr.Dataset) -> str:
     """Show the tables and findings of a study as a README has them."""
     study = study_of(results)
     folder = f" ({results.attrs['folder']})" if "folder" in results.attrs else ""
     lines = [f"**{study.title}**{folder}", ""]
-    for table in study.tables(results):
+    with being_shown(results):
+        tables, findings = study.tables(results), study.findings(results)
+    for table in tables:
         rule = ["---"] + ["---:"] * (len(table.columns) - 1)
         rows = [table.columns, rule, *table.rows]
         lines += [f"*{table.title}*", "", *(f"| {' | '.join(row)} |" for row in rows), ""]
-    return "\n".join([*lines, *(f"- {sentence}" for sentence in study.findings(results)), ""])
+    return "\n".join([*lines, *(f"- {sentence}" for sentence in findings), ""])

@@ -179,6 +179,17 @@ def test_two_runs_of_one_study_are_told_apart_by_their_folders(
     assert f"**{Rectification.title}** (second)" in capsys.readouterr().out
 
 
+@pytest.mark.parametrize("shown", [["--markdown"], ["--no-figures"]])
+def test_results_of_another_version_of_a_study_are_one_line(another_study, tmp_path, shown):
+    (tmp_path / "old").mkdir()
+    lacking = another_study.drop_vars(list(another_study.data_vars))
+    results.save(lacking, tmp_path / "old" / "results.nc")
+    with pytest.raises(
+        SystemExit, match=r"^error: cannot show the results in old: they are of anot"
+    ):
+        report.main([str(tmp_path / "old"), *shown])
+
+
 def test_a_sweep_is_left_out_and_refused_alone(cell, tmp_path):
     (tmp_path / "sweep").mkdir()
     results.save(xr.Dataset(attrs={"sweep": "{}"}), tmp_path / "sweep" / "results.nc")
