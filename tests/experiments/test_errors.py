@@ -1,6 +1,7 @@
 import pytest
+from hydra import compose, initialize_config_dir
 
-from experiments.config import load
+from experiments.config import CONFIGS, load, register
 from experiments.errors import USER_ERRORS, key_below_null, one_line
 
 
@@ -56,3 +57,15 @@ def test_schemas_are_not_offered():
 def test_a_file_is_named():
     error = NotADirectoryError(20, "Not a directory", "/a/b")
     assert one_line(error) == "cannot use /a/b: Not a directory"
+
+
+def test_a_group_that_has_to_be_named_is_told_with_what_there_is():
+    register()
+    with (
+        initialize_config_dir(str(CONFIGS), version_base="1.3"),
+        pytest.raises(USER_ERRORS) as caught,
+    ):
+        compose("study")
+    text = one_line(caught.value)
+    assert text.startswith("experiment has no value; choose one of beyond_networks, coevolution")
+    assert "schema" not in text
