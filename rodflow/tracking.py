@@ -17,7 +17,6 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
-import diffrax
 import equinox as eqx
 import jax
 import jax.numpy as jnp
@@ -25,35 +24,25 @@ import optax
 from jaxtyping import Array, Float, Int, PRNGKeyArray, PyTree
 
 from rodflow.checks import check_count
+from rodflow.continuous import FlowRun, begin_flow, follow_flow
 from rodflow.discrete import (
     DiscreteRun,
     begin,
-    finite,
     follow,
     norm,
     one_rounding_unit_away,
-    runaway_limit,
     unless_diverged,
 )
-from rodflow.flows.flow import AbstractFlow, Work, work_per_step
+from rodflow.flows.flow import AbstractFlow
 from rodflow.flows.rod import RodFlow
 from rodflow.flows.stable import StableFlow
 from rodflow.iteration import Iteration, PhaseState
-from rodflow.placement import Placement, place_alike, placement_of
+from rodflow.placement import Placement, placement_of
 from rodflow.records import FlowTracking, Tracking
 from rodflow.solvers import Integrator
 
 FlowBuilder = Callable[[Iteration], AbstractFlow]
 IterationBuilder = Callable[[Any, optax.GradientTransformation], Iteration]
-
-
-class _FlowRun(NamedTuple):
-    """A flow at step t."""
-
-    y: Any
-    solver_state: Any
-    limit: Float[Array, ""]
-    diverged_at: Int[Array, ""]
 
 
 class TrackerState(NamedTuple):
@@ -63,7 +52,7 @@ class TrackerState(NamedTuple):
     start: PyTree
     run: DiscreteRun
     twins: DiscreteRun | None
-    flows: dict[str, _FlowRun]
+    flows: dict[str, FlowRun]
 
 
 class Tracker(eqx.Module):
@@ -150,18 +139,10 @@ class Tracker(eqx.Module):
             twins = jax.vmap(lambda k: begin(self.iteration, one_rounding_unit_away(state, k)))(
                 keys
             )
-        flows = {}
-        for name, flow in self.flows.items():
-            # As Diffrax does: time is of the default precision, and widens what is narrower.
-            y = jax.tree.map(
-                lambda leaf: leaf.astype(jnp.promote_types(leaf.dtype, jnp.result_type(float))),
-                flow.init(state),
-            )
-            first = jnp.zeros(()), jnp.ones(())
-            remembered = self.integrators[name].solver.init(flow.term(), *first, y, None)
-            remembered = place_alike(remembered, state.params, placement)
-            limit = runaway_limit(state.params)
-            flows[name] = _FlowRun(y, remembered, limit, jnp.array(-1, jnp.int32))
+        flows = {
+            name: begin_flow(flow, self.integrators[name], state, placement)
+            for name, flow in self.flows.items()
+        }
         return TrackerState(
             jnp.array(0, jnp.int32), state.params, begin(self.iteration, state), twins, flows
         )
@@ -192,7 +173,12 @@ class Tracker(eqx.Module):
             floor = jnp.mean(jax.vmap(lambda mid: _distance(mid, seen.midpoint))(others.midpoint))
             everyone = jax.tree.map(lambda a, b: jnp.concatenate([a, b[None]]), others, seen)
             average = jax.tree.map(lambda a: jnp.mean(a, axis=0), everyone)
-        solved = {name: self._solve(name, state.flows[name], state.step) for name in self.flows}
+        solved = {
+            name: follow_flow(
+                flow, self.integrators[name], state.flows[name], state.step, self.every
+            )
+            for name, flow in self.flows.items()
+        }
         flows = {name: run for name, (run, _) in solved.items()}
         observed, records = self._observed(flows), {}
         for name, flow in self.flows.items():
@@ -229,50 +215,13 @@ class Tracker(eqx.Module):
         )
         return TrackerState(step, state.start, run, twins, flows), tracking
 
-    def _observed(self, flows: dict[str, _FlowRun]) -> dict[str, PyTree]:
+    def _observed(self, flows: dict[str, FlowRun]) -> dict[str, PyTree]:
         """What there is to observe at the centre of each flow, found for all of them at once."""
         if self.observe_flows is None or not flows:
             return dict.fromkeys(flows)
         centers = [self.flows[name].phase(run.y) for name, run in flows.items()]
         seen = jax.vmap(self.observe_flows)(jax.tree.map(lambda *z: jnp.stack(z), *centers))
         return {name: jax.tree.map(lambda leaf, i=i: leaf[i], seen) for i, name in enumerate(flows)}
-
-    def _solve(self, name: str, run: _FlowRun, step: Int[Array, ""]) -> tuple[_FlowRun, Work]:
-        """The flow `every` steps on, and what this took per optimizer step."""
-        flow, integrator = self.flows[name], self.integrators[name]
-
-        def runs_away(t: Array, y: Any, args: PyTree, **kwargs: Any) -> Array:
-            del t, args, kwargs
-            return ~(flow.reach(y) <= run.limit) | ~finite(y)
-
-        # Flows are autonomous: every stretch starts at time 0, where time is best resolved.
-        solution = diffrax.diffeqsolve(
-            flow.term(),
-            integrator.solver,
-            t0=0.0,
-            t1=float(self.every),
-            dt0=integrator.dt0,
-            y0=run.y,
-            stepsize_controller=integrator.stepsize_controller,
-            solver_state=run.solver_state,
-            saveat=diffrax.SaveAt(t1=True, solver_state=True),
-            adjoint=integrator.adjoint,
-            event=diffrax.Event(runs_away),
-            max_steps=integrator.max_steps * self.every,
-            throw=False,
-        )
-        assert solution.ts is not None and solution.ys is not None
-        ended = step + jnp.ceil(solution.ts[-1]).astype(step.dtype)
-        failed = (run.diverged_at < 0) & (solution.result != diffrax.RESULTS.successful)
-        # A state that is not a number triggers the event at once, so that no step is taken again.
-        y = jax.tree.map(lambda leaf: jnp.where(failed, jnp.nan, leaf[-1]), solution.ys)
-        steps = solution.stats["num_steps"] / self.every
-        work = jax.tree.map(lambda x: steps * x, work_per_step(flow, integrator.solver, y))
-        return run._replace(
-            y=y,
-            solver_state=solution.solver_state,
-            diverged_at=jnp.where(failed, ended, run.diverged_at),
-        ), work
 
 
 def track(

@@ -79,7 +79,11 @@ def being_shown(results: xr.Dataset) -> Iterator[None]:
     """
     try:
         yield
-    except (KeyError, AttributeError) as error:  # results["x"] or results.x
+    except (KeyError, AttributeError) as error:
+        named = str(error.args[0]).startswith("No variable named")  # results["x"]
+        dotted = isinstance(getattr(error, "obj", None), xr.Dataset)  # results.x
+        if not (named or dotted):
+            raise
         place = f" in {results.attrs['folder']}" if "folder" in results.attrs else ""
         raise ValueError(
             f"cannot show the results{place}: they are of another version ({error.args[0]}); "
