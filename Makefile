@@ -23,13 +23,13 @@ $(STAMP): pyproject.toml
 	@touch $@
 
 run: $(STAMP)
-	$(BIN)/python -m experiments.run $(ARGS)
+	$(BIN)/python -m experiments run $(ARGS)
 
 study: $(STAMP)
-	$(BIN)/python -m experiments.study $(ARGS)
+	$(BIN)/python -m experiments study $(ARGS)
 
 report: $(STAMP)
-	$(BIN)/python -m experiments.report $(ARGS)
+	$(BIN)/python -m experiments report $(ARGS)
 
 test: $(STAMP)
 	$(BIN)/python -m pytest -n 2 $(ARGS)
@@ -49,7 +49,7 @@ types: $(STAMP)
 	$(BIN)/pyright
 
 bench: $(STAMP)
-	$(BIN)/python -m experiments.bench $(ARGS)
+	$(BIN)/python -m experiments bench $(ARGS)
 
 clean:
 	rm -rf .venv .pytest_cache .ruff_cache build dist *.egg-info

@@ -3,11 +3,10 @@
 One unit of flow time is one optimizer step.
 """
 
-from rodflow.curvature import critical_sharpness as critical_sharpness
-from rodflow.curvature import effective_sharpness as effective_sharpness
-from rodflow.curvature import nyquist_response as nyquist_response
-from rodflow.curvature import sharpness as sharpness
-from rodflow.epoch import Epoch as Epoch
+from rodflow.curvature.sharpness import critical_sharpness as critical_sharpness
+from rodflow.curvature.sharpness import effective_sharpness as effective_sharpness
+from rodflow.curvature.sharpness import nyquist_response as nyquist_response
+from rodflow.curvature.sharpness import sharpness as sharpness
 from rodflow.flows.central import CentralFlow as CentralFlow
 from rodflow.flows.covariance import CovarianceRod as CovarianceRod
 from rodflow.flows.edge import EdgeFlow as EdgeFlow
@@ -17,19 +16,20 @@ from rodflow.flows.rod import AbstractClosure as AbstractClosure
 from rodflow.flows.rod import RodFlow as RodFlow
 from rodflow.flows.rod import SignedRod as SignedRod
 from rodflow.flows.stable import StableFlow as StableFlow
-from rodflow.iteration import Iteration as Iteration
-from rodflow.iteration import PhaseState as PhaseState
-from rodflow.minibatches import Minibatches as Minibatches
-from rodflow.parity import Parity as Parity
-from rodflow.records import FlowTracking as FlowTracking
-from rodflow.records import Tracking as Tracking
+from rodflow.maps.epoch import Epoch as Epoch
+from rodflow.maps.iteration import Iteration as Iteration
+from rodflow.maps.iteration import PhaseState as PhaseState
+from rodflow.maps.minibatches import Minibatches as Minibatches
+from rodflow.maps.parity import Parity as Parity
 from rodflow.solvers import Held as Held
 from rodflow.solvers import Integrator as Integrator
 from rodflow.solvers import LookbackEuler as LookbackEuler
 from rodflow.solvers import OneLegLookback as OneLegLookback
 from rodflow.sweep import sweep as sweep
-from rodflow.tracking import Tracker as Tracker
-from rodflow.tracking import track as track
+from rodflow.tracking.records import FlowTracking as FlowTracking
+from rodflow.tracking.records import Tracking as Tracking
+from rodflow.tracking.tracker import Tracker as Tracker
+from rodflow.tracking.tracker import track as track
 from rodflow.transforms.compensation import compensate_rounding as compensate_rounding
 from rodflow.transforms.inverse_free_shampoo import if_shampoo as if_shampoo
 from rodflow.transforms.inverse_free_shampoo import scale_by_if_shampoo as scale_by_if_shampoo

@@ -28,7 +28,7 @@ from jax.core import Tracer
 from jax.sharding import AxisType, Mesh, PartitionSpec
 from jaxtyping import Array, PyTree
 
-from rodflow.checks import check_at_least
+from rodflow._checks import check_at_least
 
 Hyperparameters = dict[str, Array]
 Lanes = dict[str, Array | np.ndarray]

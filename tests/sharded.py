@@ -17,7 +17,7 @@ import optax
 from jax.sharding import AxisType, NamedSharding, PartitionSpec
 
 import rodflow
-from rodflow.placement import placement_of
+from rodflow.maps.placement import placement_of
 
 MESH = jax.make_mesh((8,), ("shards",), axis_types=(AxisType.Auto,))
 SHARDED, WHOLE = (NamedSharding(MESH, PartitionSpec(*axes)) for axes in (("shards",), ()))

@@ -3,7 +3,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from rodflow.checks import check_at_least, check_count
+from rodflow._checks import check_at_least, check_count
 
 
 @pytest.mark.parametrize("value", [1, 2.5, np.array([1, 3]), jnp.inf])

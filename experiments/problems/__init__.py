@@ -12,7 +12,7 @@ from jax.flatten_util import ravel_pytree
 from jaxtyping import Array, Float, Key, PyTree
 
 import rodflow
-from experiments.config import RunConfig
+from experiments.configuration.config import RunConfig
 from experiments.problems.data.dataset import Dataset
 from experiments.problems.models.model import Model
 

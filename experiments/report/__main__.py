@@ -1,4 +1,4 @@
-"""`python -m experiments.report RUN... [--output FILE]`: one offline page and the paper's figures.
+"""`python -m experiments report RUN... [--output FILE]`: one offline page and the paper's figures.
 
 A RUN is a folder; every `results.nc` at or below it is one cell, an optimizer on an architecture,
 or one study of another kind. The page is one HTML file that needs no network. Beside it come
@@ -15,13 +15,13 @@ from matplotlib.figure import Figure
 from rich.console import Console
 from rich.progress import track
 
-from experiments.errors import reported_in_one_line
-from experiments.storage import write_atomically
+from experiments.configuration.errors import reported_in_one_line
+from experiments.storage.files import write_atomically
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Entry point."""
-    parser = argparse.ArgumentParser("python -m experiments.report", description=__doc__)
+    parser = argparse.ArgumentParser("python -m experiments report", description=__doc__)
     parser.formatter_class = argparse.RawDescriptionHelpFormatter
     parser.add_argument("runs", metavar="RUN", nargs="+", type=Path, help="a folder with results")
     parser.add_argument(
@@ -42,7 +42,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 def print_markdown(runs: Sequence[Path]) -> None:
     """Print the summary table of each flow and the tables of each study, as a README has them."""
-    from experiments import comparison, summary
+    from experiments.analysis import comparison, summary
     from experiments.report import cells
     from experiments.studies.study import markdown
 
@@ -68,7 +68,10 @@ def write(runs: Sequence[Path], output: Path, with_figures: bool = True) -> None
         ValueError: a run has no results, or they are not those of a cell or a study.
         OSError: something could not be read or written.
     """
-    from experiments.report import cells, page  # what follows imports JAX, which takes a while
+    from experiments.report import (
+        cells,
+        page,  # what follows imports JAX, which takes a while
+    )
 
     loaded = cells.load_all(runs)
     output.parent.mkdir(parents=True, exist_ok=True)
@@ -82,10 +85,11 @@ def write(runs: Sequence[Path], output: Path, with_figures: bool = True) -> None
 
 def draw(loaded: Sequence[xr.Dataset], studies: Sequence[xr.Dataset], folder: Path) -> list[Path]:
     """Draw the map of the cells, the overview of each, and the figures of the other studies."""
-    from experiments import figures, summary
+    from experiments.analysis import summary
+    from experiments.analysis.verdicts import representative
+    from experiments.report import figures
     from experiments.report.cells import distinct, slugs
     from experiments.studies.study import study_of
-    from experiments.verdicts import representative
 
     (folder / "figures").mkdir(exist_ok=True)
     files = []

@@ -8,7 +8,8 @@ from typing import NamedTuple
 
 import xarray as xr
 
-from experiments import results, summary
+from experiments.analysis import summary
+from experiments.storage import results
 from experiments.studies.study import study_of
 
 NEEDED = {

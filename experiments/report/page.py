@@ -11,13 +11,13 @@ from matplotlib.figure import Figure
 from plotly.offline import get_plotlyjs
 
 import rodflow
-from experiments import figures, summary
-from experiments.report import tables
+from experiments.analysis import summary
+from experiments.analysis.verdicts import number, representative
+from experiments.report import figures, tables
 from experiments.report.cells import slugs
 from experiments.report.markup import Node, document, node
 from experiments.report.series import series
 from experiments.studies.study import being_shown, study_of
-from experiments.verdicts import number, representative
 
 # The browser itself refuses whatever is not in the file.
 POLICY = (

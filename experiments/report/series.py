@@ -6,7 +6,8 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
-from experiments import figures, summary
+from experiments.analysis import summary
+from experiments.report import figures
 from experiments.report.cells import slugs
 
 DIGITS = 4  # of every number: more cannot be seen

@@ -5,10 +5,11 @@ from collections.abc import Iterator
 import numpy as np
 import xarray as xr
 
-from experiments import figures, summary
+from experiments.analysis import summary
+from experiments.analysis.verdicts import Divergence, Summary, Verdict, number, summarize
+from experiments.report import figures
 from experiments.report.markup import Node, node
 from experiments.studies.study import Table
-from experiments.verdicts import Divergence, Summary, Verdict, number, summarize
 
 FIRST = 10  # of the worst cells are shown at once
 

@@ -19,7 +19,7 @@ program transformation, and for those three it is the published one, except that
 feels the oscillation within the step as well (a relative difference of 1 - b2), and that the
 default integrator adds the look-back term (MATH.md section 5). *Ours* is the extension to momentum
 and to any other chain that acts on each element by itself, through the response r and the
-oscillation of the momenta (`rodflow.flows.critical`); with momentum M(next step) is controlled
+oscillation of the momenta (`rodflow.flows._critical`); with momentum M(next step) is controlled
 through the one step in which the oscillation enters the momentum.
 """
 
@@ -33,13 +33,14 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, PyTree
 
-from rodflow.complementarity import complementary
-from rodflow.curvature import nyquist_response
-from rodflow.flows import critical, rows
-from rodflow.flows.averaged import AbstractAveragedFlow
-from rodflow.flows.critical import Modes
+from rodflow.curvature.sharpness import nyquist_response
+from rodflow.flows import _critical as critical
+from rodflow.flows._averaged import AbstractAveragedFlow
+from rodflow.flows._critical import Modes
 from rodflow.flows.flow import CORRECTED, Work
-from rodflow.iteration import Iteration, PhaseState
+from rodflow.linalg import rows
+from rodflow.linalg.complementarity import complementary
+from rodflow.maps.iteration import Iteration, PhaseState
 from rodflow.solvers import Held, Integrator
 
 

@@ -39,11 +39,11 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, PyTree
 
-from rodflow import linalg
-from rodflow.flows import rows
 from rodflow.flows.rod import AbstractClosure, even_and_odd, present
-from rodflow.iteration import Iteration, PhaseState
-from rodflow.random import normal_like
+from rodflow.linalg import decompositions as linalg
+from rodflow.linalg import rows
+from rodflow.linalg.trees import normal_like
+from rodflow.maps.iteration import Iteration, PhaseState
 from rodflow.solvers import LookbackEuler
 
 

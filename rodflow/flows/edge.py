@@ -33,11 +33,12 @@ import jax.numpy as jnp
 import optax
 from jaxtyping import Array, Float, PyTree
 
-from rodflow.curvature import oscillation
-from rodflow.flows import critical, rows
+from rodflow.curvature.sharpness import oscillation
+from rodflow.flows import _critical as critical
 from rodflow.flows.flow import AbstractFlow, Work
 from rodflow.flows.rod import even_and_odd
-from rodflow.iteration import Iteration, PhaseState
+from rodflow.linalg import rows
+from rodflow.maps.iteration import Iteration, PhaseState
 from rodflow.solvers import Integrator
 
 

@@ -10,7 +10,7 @@ covariance S,
 (an S in units of lr gives the second term of the centre a factor lr more). An eigenvector of H
 with eigenvalue s changes its variance at the rate lr s (lr s - 2), which is positive beyond the
 edge, 2/lr. With many parameters S is kept on the leading r modes, S = U X U', and in terms of the
-response r of `rodflow.flows.critical`, where u = r^1/2 v and M v = lambda v,
+response r of `rodflow.flows._critical`, where u = r^1/2 v and M v = lambda v,
 
     d z/dt = G(z) + 1/2 sum_ij X_ij D^2 G[xi_i, xi_j]
     dX/dt  = -(X M + M X) + M X M + 2 kappa^2 |A|^2
@@ -32,12 +32,13 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, PyTree
 
-from rodflow.flows import critical, rows
-from rodflow.flows.averaged import AbstractAveragedFlow
+from rodflow.flows import _critical as critical
+from rodflow.flows._averaged import AbstractAveragedFlow
 from rodflow.flows.flow import CORRECTED, Work
 from rodflow.flows.rod import optional_array, rounding_seed
-from rodflow.iteration import Iteration, PhaseState
-from rodflow.parity import Parity
+from rodflow.linalg import rows
+from rodflow.maps.iteration import Iteration, PhaseState
+from rodflow.maps.parity import Parity
 from rodflow.solvers import Held, Integrator
 
 

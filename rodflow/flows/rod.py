@@ -39,8 +39,8 @@ import optax
 from jaxtyping import Array, Float, PyTree
 
 from rodflow.flows.flow import CORRECTED, AbstractFlow
-from rodflow.iteration import Iteration, PhaseState
-from rodflow.parity import Parity
+from rodflow.maps.iteration import Iteration, PhaseState
+from rodflow.maps.parity import Parity
 from rodflow.solvers import Integrator, OneLegLookback
 
 

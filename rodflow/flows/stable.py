@@ -15,7 +15,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, PyTree
 
 from rodflow.flows.flow import AbstractFlow
-from rodflow.iteration import Iteration, PhaseState
+from rodflow.maps.iteration import Iteration, PhaseState
 from rodflow.solvers import Integrator
 
 

@@ -24,8 +24,8 @@ import jax.numpy as jnp
 import optax
 from jaxtyping import PyTree
 
-from rodflow.checks import check_at_least
-from rodflow.transforms.kronecker_factors import init_factors, learn, precondition
+from rodflow._checks import check_at_least
+from rodflow.transforms._kronecker_factors import init_factors, learn, precondition
 
 MOMENTUM = 0.9
 FACTOR_LEARNING_RATE = 1e-2

@@ -17,7 +17,7 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from rodflow.checks import check_at_least
+from rodflow._checks import check_at_least
 from rodflow.transforms.root_free_rms import (
     EPS,
     divide_by_curvature,

@@ -21,7 +21,7 @@ import jax.numpy as jnp
 import optax
 from jaxtyping import PyTree
 
-from rodflow.checks import check_at_least
+from rodflow._checks import check_at_least
 from rodflow.transforms.scalar_rms import B2
 
 EPS = 1e-4

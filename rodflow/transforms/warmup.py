@@ -18,8 +18,8 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from rodflow.checks import check_at_least
-from rodflow.parity import Parity, probe_parity
+from rodflow._checks import check_at_least
+from rodflow.maps.parity import Parity, probe_parity
 from rodflow.transforms.scalar_adam import B1, B2
 from rodflow.transforms.scalar_rms import EPS
 
@@ -53,7 +53,7 @@ def second_moments_first(
 
     Raises:
       ValueError: ``num_steps`` is negative, or (at the first update) ``inner`` is none whose
-        leaves can be told apart, see :func:`rodflow.parity.probe_parity`.
+        leaves can be told apart, see :func:`rodflow.maps.parity.probe_parity`.
 
     Examples:
       >>> import jax.numpy as jnp

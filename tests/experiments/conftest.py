@@ -52,7 +52,7 @@ def cli(request, tmp_path):
 
     def run(
         *arguments: str,
-        program: tuple[str, str] = ("-m", "experiments.run"),
+        program: tuple[str, ...] = ("-m", "experiments", "run"),
         blocks: int | str = "unlimited",
     ) -> subprocess.CompletedProcess:
         """With `blocks`, no file can grow beyond so many blocks, as on a full disk."""

@@ -9,7 +9,8 @@ from jax.flatten_util import ravel_pytree
 
 import rodflow
 from rodflow import Iteration, PhaseState
-from rodflow.flows import critical, rows
+from rodflow.flows import _critical as critical
+from rodflow.linalg import rows
 
 pytestmark = pytest.mark.usefixtures("x64")
 

@@ -7,15 +7,7 @@ import optax
 import pytest
 from chex import assert_trees_all_close, assert_trees_all_equal
 
-from rodflow import (
-    Iteration,
-    LookbackEuler,
-    OneLegLookback,
-    Parity,
-    RodFlow,
-    SignedRod,
-    StableFlow,
-)
+from rodflow import Iteration, LookbackEuler, OneLegLookback, Parity, RodFlow, SignedRod, StableFlow
 from rodflow.solvers import evaluations_per_step
 
 STEPS = 20

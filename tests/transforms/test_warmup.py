@@ -9,7 +9,7 @@ from chex import assert_trees_all_close, assert_trees_all_equal
 
 import rodflow
 from rodflow import Parity
-from rodflow.parity import probe_parity
+from rodflow.maps.parity import probe_parity
 from rodflow.transforms import adam_2k, second_moments_first
 
 NUM_STEPS = 4

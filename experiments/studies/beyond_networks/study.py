@@ -15,7 +15,7 @@ from typing import ClassVar
 import numpy as np
 import xarray as xr
 
-from experiments.studies.beyond_networks import shown
+from experiments.studies.beyond_networks import tables as shown
 from experiments.studies.beyond_networks.methods import METHODS
 from experiments.studies.beyond_networks.problems import (
     Problem,

@@ -15,8 +15,8 @@ import optax
 from jaxtyping import Array, Bool, Float
 
 import rodflow
-from experiments.observation import effective_sharpness
 from experiments.problems import Problem
+from experiments.setup.observers import effective_sharpness
 from experiments.studies.root_free.methods import METHODS, Hyperparameters, Numbers
 
 MEMORY = 0.99  # of the preconditioner, and .9 of Adam's momentum; the others have none

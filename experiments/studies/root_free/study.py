@@ -28,7 +28,9 @@ from experiments.problems.data.dataset import Dataset
 from experiments.problems.losses import squared_error
 from experiments.problems.models.model import Model
 from experiments.studies.joining import along
-from experiments.studies.root_free import drawn, edge, shown, steps, training, tuning
+from experiments.studies.root_free import edge, steps, training, tuning
+from experiments.studies.root_free import figures as drawn
+from experiments.studies.root_free import tables as shown
 from experiments.studies.root_free.measures import HALVES
 from experiments.studies.root_free.methods import METHODS, Hyperparameters
 from experiments.studies.study import AbstractStudy

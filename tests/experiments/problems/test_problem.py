@@ -3,9 +3,10 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from experiments import optimizers, problems
-from experiments.config import load
+from experiments import problems
+from experiments.configuration.config import load
 from experiments.problems.data.digits import digits
+from experiments.setup import optimizers
 
 
 def test_the_configured_problem_is_the_loss_of_the_network_on_the_data():

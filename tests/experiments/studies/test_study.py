@@ -1,10 +1,10 @@
 import pytest
 import xarray as xr
 
-from experiments.studies.rectification import Rectification
+from experiments.studies.rectification.study import Rectification
 from experiments.studies.study import study_of
 
-NAME = "experiments.studies.rectification.Rectification"
+NAME = "experiments.studies.rectification.study.Rectification"
 
 
 def test_results_name_their_study():

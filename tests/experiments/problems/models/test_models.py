@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from hydra.utils import instantiate
 
-from experiments.config import load
+from experiments.configuration.config import load
 from experiments.problems.losses import squared_error
 
 NAMES = ["cnn", "resnet", "vit", "transformer", "lstm", "mamba"]

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from experiments import problems
-from experiments.config import load
+from experiments.configuration.config import load
 
 
 def toy(function, start, *overrides):

@@ -1,0 +1,1 @@
+"""Numbers, tables and verdicts computed from stored results alone."""

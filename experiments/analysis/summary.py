@@ -1,0 +1,123 @@
+"""What a study amounts to: its cells as tables, the worst of them, and one sentence.
+
+The report, the terminal and the README take their numbers from here, so that they cannot disagree.
+"""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+import xarray as xr
+
+import rodflow
+from experiments.analysis.verdicts import Summary, Verdict, median, number, summarize
+
+Cells = Sequence[xr.Dataset]
+
+
+class Grid(NamedTuple):
+    """Architectures by optimizers. A place without a cell has no entry."""
+
+    rows: list[str]
+    columns: list[str]
+    entries: dict[tuple[str, str], Summary]
+
+
+def flows(cells: Cells) -> list[str]:
+    """The flows that are compared with the stable one: the rod flow first, then as they appear."""
+    names = dict.fromkeys(str(name) for cell in cells for name in cell.flow.values)
+    return sorted((name for name in names if name != "stable"), key=lambda name: name != "rod")
+
+
+def rows(cells: Cells) -> list[str]:
+    """Name each cell's row: its architecture, and what else it takes to tell the cells apart.
+
+    That is the data if the study has several, and a number for repeated runs.
+    """
+    several = len({cell.attrs.get("data") for cell in cells}) > 1
+    names, taken = [], set()
+    for cell in cells:
+        name = str(cell.attrs["problem"]) + (f", {cell.attrs.get('data')}" if several else "")
+        optimizer, repeat, row = cell.attrs["optimizer"], 1, name
+        while (row, optimizer) in taken:
+            repeat += 1
+            row = f"{name} ({repeat})"
+        taken.add((row, optimizer))
+        names.append(row)
+    return names
+
+
+def grid(cells: Cells, flow: str) -> Grid:
+    """Summarize a flow on all cells that have it; optimizers in the order of the library."""
+    known = list(rodflow.OPTIMIZERS)
+    names = rows(cells)
+    present = {str(cell.attrs["optimizer"]) for cell in cells}
+    columns = [name for name in known if name in present] + sorted(present - set(known))
+    entries = {
+        (row, str(cell.attrs["optimizer"])): summarize(cell, flow)
+        for row, cell in zip(names, cells, strict=True)
+        if flow in cell.flow.values
+    }
+    return Grid(list(dict.fromkeys(names)), columns, entries)
+
+
+def table(cells: Cells, quantity: str, flow: str) -> xr.DataArray:
+    """Lay out one number of each cell, architectures by optimizers; NaN where there is none.
+
+    Args:
+        cells: the cells of a study.
+        quantity: "improvement", "over_floor" or "loss_error".
+        flow: the flow it is asked of.
+    """
+    names, columns, entries = grid(cells, flow)
+    values = np.full((len(names), len(columns)), np.nan)
+    for (row, column), summary in entries.items():
+        values[names.index(row), columns.index(column)] = getattr(summary, quantity)
+    coords = {"problem": names, "optimizer": columns}
+    return xr.DataArray(values, coords, dims=list(coords), name=quantity)
+
+
+def worst(cells: Cells, flow: str = "rod") -> list[tuple[str, Summary]]:
+    """List (row, summary) of all cells, the least improvement first; `reason` says what happened.
+
+    Those without a number come before all others.
+    """
+    entries = grid(cells, flow).entries
+    listed = [(row, summary) for (row, _), summary in entries.items()]
+    return sorted(listed, key=lambda item: np.nan_to_num(item[1].improvement, nan=-1.0))
+
+
+def overall(cells: Cells, flow: str = "rod") -> str:
+    """Say in one sentence how the flow did on the cells that reached the edge of stability."""
+    entries = grid(cells, flow).entries.values()
+    values = [summary.improvement for summary in entries if summary.at_edge]
+    if not values:
+        return f"None of {len(entries)} cells reached the edge of stability."
+    above = sum(value > 1 for value in values)
+    text = (
+        f"{len(values)} of {len(entries)} cells reached the edge of stability: "
+        f"median improvement {number(median(values))}, above 1 in {above} of them."
+    )
+    lost = sum(np.isnan(value) for value in values)
+    return text + (f" Without a number, so not in the median: {lost}." if lost else "")
+
+
+def markdown(cells: Cells, flow: str = "rod") -> str:
+    """Make the table of a README: "improvement (distance / floor)" for each cell.
+
+    Bold is an improvement below 1, † a cell short of the edge, ‡ one of which a seed diverged.
+    """
+    names, columns, entries = grid(cells, flow)
+    lines = [["", *columns], ["---"] * (len(columns) + 1)]
+    lines += [[row, *(_entry(entries.get((row, column))) for column in columns)] for row in names]
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines) + "\n"
+
+
+def _entry(summary: Summary | None) -> str:
+    if summary is None:
+        return ""
+    text = number(summary.improvement)
+    text = f"**{text}**" if summary.improvement < 1 else text
+    text += "" if np.isnan(summary.over_floor) else f" ({number(summary.over_floor, 2)})"
+    text += "" if summary.at_edge else " †"
+    return text + (" ‡" if summary.verdict is Verdict.DIVERGED else "")

@@ -1,0 +1,1 @@
+"""Benchmarks, which print tables: distances, times, memory and scaling."""

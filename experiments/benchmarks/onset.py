@@ -1,0 +1,103 @@
+"""What starts the oscillation: the alternating part of the iterates, and that of the rod.
+
+Along the sharpest direction (the top eigenvector of P^-1 H where the iterates are), on the MLP of
+`study=papers` at the learning rates of the study. What alternates in w[t] is
+
+    (-1)^t (w[t] - 8 w[t+1] + 28 w[t+2] - .. + w[t+8]) / 2^8,
+
+an eighth difference, which takes a smooth motion away but for its eighth derivative. The signed rod
+holds the same as x (`rodflow.flows.rod`), and starts from its seed where that is larger.
+"""
+
+from collections.abc import Iterator
+from math import comb
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float
+from rich.console import Console
+from rich.table import Table
+
+import rodflow
+from experiments import problems
+from experiments.configuration import config
+from experiments.setup import optimizers
+from rodflow.flows._critical import first_modes
+
+OPTIMIZERS = ("adam", "scalar_adam")
+ORDER = 8  # of the difference
+EVERY, RECORDS = 10, 20
+MODES = 4  # that are looked for
+
+
+class Onset(NamedTuple):
+    """What is seen at a step: lengths along the sharpest direction."""
+
+    step: int
+    sharpness: float
+    iterates: float
+    rod: float
+
+
+def alternating(path: Float[np.ndarray, "steps n"], step: int) -> Float[np.ndarray, " n"]:
+    """What alternates in w[t] at t = `step`, up to its sign; `path` has w[t] for all t."""
+    weights = [(-1) ** n * comb(ORDER, n) / 2**ORDER for n in range(ORDER + 1)]
+    return np.tensordot(np.array(weights), path[step : step + ORDER + 1].astype(np.float64), axes=1)
+
+
+def sharpest(
+    iteration: rodflow.Iteration, state: rodflow.PhaseState
+) -> tuple[Float[Array, ""], Float[Array, " n"]]:
+    """The effective sharpness, and the covector that takes lengths along its direction."""
+    modes = first_modes(iteration, state, MODES)
+    covector = modes.vectors[0] / jnp.sqrt(modes.response)
+    return modes.values[0] / 2, covector * jnp.linalg.norm(modes.displacements[0])
+
+
+def followed(
+    problem: problems.Problem, name: str, rate: float, warmup: int, records: int = RECORDS
+) -> Iterator[Onset]:
+    """Follow the iterates of an optimizer and their rod flow; `problem` is raveled."""
+    tx = optimizers.configured(
+        config.load([f"optimizer={name}", f"optimizer.learning_rate={rate}"]).optimizer
+    )
+    tracker = rodflow.Tracker(problem.loss, tx, {"rod": rodflow.RodFlow}, every=EVERY)
+    iteration = rodflow.Iteration(problem.loss, tx)
+    params = problem.init(jax.random.key(0))
+    state = jax.jit(lambda p: tracker.init(p, warmup))(params)
+    after = records * EVERY + ORDER
+
+    def step(z: rodflow.PhaseState, _: None) -> tuple[rodflow.PhaseState, rodflow.PhaseState]:
+        return iteration.step(z), z
+
+    start, _ = jax.lax.scan(step, iteration.init(params), length=warmup)
+    _, path = jax.jit(lambda z: jax.lax.scan(step, z, length=after + 1))(start)
+    places = np.asarray(path.params)
+    look = jax.jit(lambda z: sharpest(iteration, z))
+    run = jax.jit(lambda state: tracker.run(state, 1)[0])
+    for record in range(records + 1):
+        at = record * EVERY
+        sharpness, covector = look(jax.tree.map(lambda x, at=at: x[at], path))
+        x = state.flows["rod"].y.x.params
+        lengths = (abs(float(np.dot(covector, d))) for d in (alternating(places, at), x))
+        yield Onset(at, float(sharpness), *lengths)
+        state = run(state)
+
+
+def onset(console: Console) -> None:
+    """Print both for each optimizer."""
+    study = config.load(["study=papers"])
+    assert study.grid is not None
+    for name in OPTIMIZERS:
+        chosen = config.load(study.grid.definitions["mlp"])
+        problem = problems.raveled(problems.configured(chosen))
+        rate = study.grid.learning_rates["mlp"][name]
+        table = Table(title=f"{name}({rate:g}) on the mlp: alternating part, sharpest direction")
+        for heading in ("step", "effective sharpness", "iterates", "rod"):
+            table.add_column(heading, justify="right")
+        for seen in followed(problem, name, rate, study.warmup):
+            lengths = (f"{length:.1e}" for length in (seen.iterates, seen.rod))
+            table.add_row(f"{seen.step}", f"{seen.sharpness:.2f}", *lengths)
+        console.print(table)

@@ -1,0 +1,1 @@
+"""The commands of the application, one a file, and what they share."""

@@ -1,0 +1,84 @@
+"""The main job: train a network, follow it with the stable flow and the rod flow, and time each."""
+
+import time
+from collections.abc import Callable, Iterator
+from functools import partial
+
+import jax
+import jax.numpy as jnp
+import xarray as xr
+from jaxtyping import PyTree
+
+import rodflow
+from experiments.setup import flows
+from experiments.setup import optimizers
+from experiments import problems
+from experiments.storage import results
+from experiments.runs.cell import equal_pieces
+from experiments.configuration.config import RunConfig
+from experiments.setup.observers import observer
+
+CHUNKS = 20  # pieces that the progress bar moves in, at least
+
+
+def run(config: RunConfig, report: Callable[[str, int, int], None]) -> xr.Dataset:
+    """Run the main job.
+
+    The numbers come from one program in which the iterates, their twins and both flows move in
+    lockstep. The times come from smaller programs, each run once to compile and once for the clock.
+
+    Args:
+        config: what to run.
+        report: called with what is being done, the steps done, and the steps in total.
+
+    Returns:
+        The labelled results.
+    """
+    problem = problems.configured(config)
+    tx = optimizers.configured(config.optimizer)
+    followed = {"stable": flows.stable(config.kappa), "rod": flows.rod(config.kappa)}
+    assert config.seed is not None
+    key = jax.random.key(config.seed)
+    params = problem.init(key)
+
+    def start(**options):
+        tracker = rodflow.Tracker(problem.loss, tx, every=config.every, **options)
+        state = tracker.init(params, warmup=config.warmup, key=jax.random.fold_in(key, 1))
+        return tracker, state
+
+    def clock(label: str, flows: dict) -> float:
+        tracker, state = start(flows=flows)
+        jax.block_until_ready(tracker.run(state, _chunk(config)))
+        begin = time.perf_counter()
+        for _ in _advance(tracker, state, config, partial(report, label)):
+            pass
+        return time.perf_counter() - begin
+
+    report("compiling", 0, config.num_steps)
+    tracker, state = start(flows=followed, twins=config.twins, observe=observer(problem, tx))
+    parts = list(_advance(tracker, state, config, partial(report, "tracking")))
+    tracking = jax.tree.map(lambda *leaves: jnp.concatenate(leaves)[None], *parts)
+
+    seconds = {"discrete": clock("timing the iterates", {})}
+    for name, flow in followed.items():
+        seconds[name] = clock(f"timing the {name} flow", {name: flow}) - seconds["discrete"]
+    labelled = results.labelled(tracking, [config.seed], list(followed))
+    return results.timed(results.finished([labelled], config), seconds)
+
+
+def _chunk(config: RunConfig) -> int:
+    records = config.num_steps // config.every
+    return equal_pieces(records, max(1, records // CHUNKS))
+
+
+def _advance(
+    tracker: rodflow.Tracker,
+    state: PyTree,
+    config: RunConfig,
+    report: Callable[[int, int], None],
+) -> Iterator[rodflow.Tracking]:
+    chunk = _chunk(config)
+    for done in range(chunk, config.num_steps // config.every + 1, chunk):
+        state, tracking = tracker.run(state, chunk)
+        yield jax.block_until_ready(tracking)
+        report(done * config.every, config.num_steps)

@@ -1,0 +1,92 @@
+"""Optimizers that a configuration names, as Optax chains.
+
+Those of the papers by their names in the library, and further ones: what is warmed up or compared
+with it, and what divides by no root. Any of them takes `warmup_steps` among its hyperparameters:
+step t, counted from 1 and from the first that moves parameters, then has min(t, T) / T times the
+learning rate.
+"""
+
+import inspect
+from collections.abc import Callable, Mapping
+
+import jax.numpy as jnp
+import optax
+from jaxtyping import Array, Float
+
+import rodflow
+from experiments.configuration.config import OptimizerConfig
+
+_ADAM = rodflow.OPTIMIZERS["adam"]
+CONSTRUCTORS: Mapping[str, Callable[..., optax.GradientTransformation]] = rodflow.OPTIMIZERS | {
+    "radam": optax.radam,
+    "adam_2k": rodflow.adam_2k,
+    # Adam under the names that the literature gives it with some hyperparameters.
+    "adam_eps": _ADAM,
+    "adam_warmup": _ADAM,
+    "rf_rmsprop": rodflow.rf_rmsprop,
+    "rf_adamw": rodflow.rf_adamw,
+    "if_shampoo": rodflow.if_shampoo,
+}
+"""Name -> constructor(learning_rate, **hyperparameters)."""
+WARMUP = "warmup_steps"
+_KINDS = {int: int, "int": int, bool: bool, "bool": bool}  # annotation -> type
+
+
+def configured(config: OptimizerConfig) -> optax.GradientTransformation:
+    """Build the Optax chain that a configuration names; its numbers may be traced.
+
+    Raises:
+        ValueError: there is no such optimizer, it has no such hyperparameter, or it lacks one.
+    """
+    if config.name not in CONSTRUCTORS:
+        allowed = ", ".join(CONSTRUCTORS)
+        raise ValueError(f"optimizer.name={config.name}: no such optimizer; choose from {allowed}")
+    constructor, parameters = CONSTRUCTORS[config.name], _parameters(config.name)
+    for name in config.hyperparameters:
+        if name not in (*parameters, WARMUP):
+            raise ValueError(
+                f"optimizer.hyperparameters.{name}: {config.name} has no such hyperparameter; "
+                f"it has {', '.join((*parameters, WARMUP))}"
+            )
+    for name, parameter in parameters.items():
+        if parameter.default is parameter.empty and name not in config.hyperparameters:
+            raise ValueError(f"optimizer.hyperparameters.{name}: {config.name} needs a value of it")
+    hyperparameters = dict(config.hyperparameters)
+    rate: optax.ScalarOrSchedule = config.learning_rate
+    if WARMUP in hyperparameters:
+        ramp = warmed_up(rate, hyperparameters.pop(WARMUP))
+        # Before parameters move, if an optimizer has such steps.
+        known = {name: parameter.default for name, parameter in parameters.items()}
+        wait = (known | hyperparameters).get("num_steps", 0)
+        rate = lambda count: ramp(count - wait)  # noqa: E731
+    for name in structural(config.name) & hyperparameters.keys():
+        kind, value = _KINDS[parameters[name].annotation], hyperparameters[name]
+        if kind(value) != value:
+            allowed = "0 or 1" if kind is bool else "an integer"
+            key = f"optimizer.hyperparameters.{name}"
+            raise ValueError(f"{key}={value} is out of range: it must be {allowed}")
+        hyperparameters[name] = kind(value)
+    return constructor(rate, **hyperparameters)
+
+
+def structural(optimizer: str) -> set[str]:
+    """The hyperparameters of an optimizer that its program depends on: they cannot be traced."""
+    parameters = _parameters(optimizer)
+    return {name for name, parameter in parameters.items() if parameter.annotation in _KINDS}
+
+
+def _parameters(optimizer: str) -> dict[str, inspect.Parameter]:
+    """What a constructor takes besides the learning rate and, as they are no numbers, dtypes."""
+    taken = inspect.signature(CONSTRUCTORS[optimizer]).parameters
+    return {
+        name: parameter
+        for name, parameter in taken.items()
+        if name != "learning_rate" and not name.endswith("dtype")
+    }
+
+
+def warmed_up(
+    learning_rate: float | Float[Array, ""], steps: float | Float[Array, ""]
+) -> optax.Schedule:
+    """Linear warmup: the rate at step t, counted from 1, is min(t, T) / T times the whole."""
+    return lambda count: learning_rate * jnp.minimum((count + 1) / jnp.maximum(steps, 1), 1.0)

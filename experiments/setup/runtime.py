@@ -1,0 +1,105 @@
+"""How an experiment sets JAX up: exact matrix products, a compilation cache, no chatter.
+
+The library itself sets no flag; an application may.
+"""
+
+import contextlib
+import logging
+import os
+import time
+import warnings
+from collections.abc import Iterator
+from pathlib import Path
+
+from experiments.configuration.sweep import DistributedConfig
+
+LINGER = 3  # seconds that the coordinator stays at the end: processes abort when it goes first
+
+
+def configure() -> list[str]:
+    """Set JAX up; call it before the first computation.
+
+    Returns:
+        Remarks for the user, one line each; usually none.
+    """
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")  # the C++ side of JAX reads it on import
+    # The workers of a study share a GPU, and JAX would take three quarters of it for each of them.
+    os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")
+
+    import jax
+
+    exact_products()
+    for chatty in ("jax", "matplotlib"):
+        logging.getLogger(chatty).setLevel(logging.ERROR)
+    # A full disk must not spoil a run only because a compiled program could not be kept.
+    warnings.filterwarnings("ignore", message="Error (reading|writing) persistent comp")
+    folder = cache_folder()
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        writable = os.access(folder, os.W_OK)
+    except OSError:
+        writable = False
+    if not writable:
+        return [f"compiled programs are not kept for the next run: cannot write {folder}"]
+    jax.config.update("jax_compilation_cache_dir", str(folder))
+    return []
+
+
+def exact_products() -> None:
+    """Compute matrix products in the precision of their inputs.
+
+    Accelerators round them to 10 bits or fewer by default, which would be taken for a difference
+    between a flow and the iterates.
+    """
+    import jax
+
+    jax.config.update("jax_default_matmul_precision", "highest")
+
+
+@contextlib.contextmanager
+def joined(distributed: DistributedConfig | None) -> Iterator[None]:
+    """Make all devices of this host usable, and the other processes known if that is asked for.
+
+    Enter it before anything asks JAX for its devices.
+    """
+    import jax
+
+    use_all_cores()
+    if distributed is None or distributed.coordinator is None:
+        yield
+        return
+    jax.config.update("jax_enable_recoverability", True)  # others survive a process that is lost
+    if distributed.coordinator == "auto":
+        jax.distributed.initialize()
+    else:
+        jax.distributed.initialize(
+            distributed.coordinator, distributed.num_processes, distributed.process_id
+        )
+    jax.devices()  # waits for the others, which it must not do while it has what they wait for
+    yield
+    if jax.process_index() == 0:
+        time.sleep(LINGER)
+
+
+def use_all_cores() -> None:
+    """Make each core of a CPU a device: XLA spreads small operations over no more than one.
+
+    Call it before anything asks JAX for its devices.
+    """
+    import jax
+
+    if "xla_force_host_platform_device_count" not in os.environ.get("XLA_FLAGS", ""):
+        with contextlib.suppress(RuntimeError):  # a worker of --multirun has its devices already
+            jax.config.update("jax_num_cpu_devices", cores())
+
+
+def cores() -> int:
+    """Count the CPU cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def cache_folder() -> Path:
+    """Return where compiled programs are kept between runs, in the user's cache folder."""
+    if chosen := os.environ.get("JAX_COMPILATION_CACHE_DIR"):
+        return Path(chosen)
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "rodflow"

@@ -1,0 +1,1 @@
+"""Study: have architectures evolved to suit Adam?"""

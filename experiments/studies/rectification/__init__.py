@@ -1,0 +1,1 @@
+"""Study: what does the rectification of RAdam do to the variance of its step?"""

@@ -1,0 +1,1 @@
+"""Study: why does Adam need warmup?"""

@@ -1,0 +1,1 @@
+"""Linear algebra under `vmap`: decompositions, Lanczos iteration, complementarity, trees."""

@@ -1,0 +1,1 @@
+"""Optimizers as maps on phase space, and the parity of their state."""

@@ -1,0 +1,1 @@
+"""Iterates and flows in lockstep, in one compiled program, and what is recorded of them."""

@@ -1,0 +1,89 @@
+"""The command line, as a user meets it. Each of these starts a process, so they are few."""
+
+import pytest
+import yaml
+
+from experiments.storage import results
+
+TINY = (
+    "optimizer=gd",
+    "num_steps=20",
+    "every=5",
+    "warmup=2",
+    "twins=1",
+    "model.width=4",
+    "model.depth=1",
+    "data.size=20",
+)
+
+# The application with a study that measures nothing and leaves about a megabyte of results.
+WITHOUT_COMPUTING = """
+import numpy as np, xarray as xr
+from experiments.runs import single as edge
+from experiments.commands import run
+edge.run = lambda config, report: xr.Dataset({"loss": ("step", np.arange(100_000.0))})
+run.main()
+"""
+
+
+def test_a_run_leaves_its_folder(cli, tmp_path):
+    done = cli(*TINY)
+    assert done.returncode == 0, done.stderr
+    assert done.stderr == ""
+    assert "improvement" in done.stdout and "effective sharpness" in done.stdout
+    (folder,) = (tmp_path / "runs").iterdir()
+    assert folder.name.startswith("gd-")
+    assert {path.name for path in folder.iterdir()} == {"config.yaml", "results.nc", "figure.png"}
+    assert yaml.safe_load((folder / "config.yaml").read_text())["num_steps"] == 20
+    assert (folder / "figure.png").read_bytes().startswith(b"\x89PNG")
+
+    measured = results.load(folder / "results.nc")
+    assert measured.sizes == {"seed": 1, "step": 4, "flow": 2, "mode": 2}
+    assert list(measured.step) == [5, 10, 15, 20]
+    assert list(measured.flow) == ["stable", "rod"]
+    for name, variable in measured.variables.items():
+        assert variable.attrs["long_name"], name
+        assert name == "flow" or variable.attrs["units"], name
+    assert "learning_rate: 0.2" in measured.attrs["configuration"]
+    assert (measured.gradients.sel(flow="rod") == 4).all()
+
+
+@pytest.mark.parametrize(
+    ("argument", "named"),
+    [
+        ("optimizer=lion", "lion"),
+        ("optimzer=gd", "optimzer"),
+        ("num_steps=many", "many"),
+        ("num_steps=15", "num_steps=15"),
+        ("--num_steps=20", "--num_steps=20"),
+    ],
+)
+def test_a_mistake_is_one_line_and_leaves_nothing(cli, tmp_path, argument, named):
+    done = cli(argument)
+    assert done.returncode == 1
+    assert done.stdout == ""
+    (line,) = done.stderr.splitlines()
+    assert line.startswith("error: ")
+    assert named in line
+    assert not list(tmp_path.glob("runs/*"))
+
+
+def test_a_folder_that_cannot_be_written_is_named_before_anything_is_computed(cli, tmp_path):
+    (tmp_path / "file").write_text("mine")
+    done = cli(f"hydra.run.dir={tmp_path}/file/run")
+    assert done.returncode == 1
+    assert done.stderr == f"error: cannot use {tmp_path}/file/run: Not a directory\n"
+    assert (tmp_path / "file").read_text() == "mine"
+
+
+def test_a_full_disk_loses_nothing_that_was_written(cli, tmp_path):
+    run = tmp_path / "run"
+    run.mkdir()
+    (run / "results.nc").write_bytes(b"of an earlier run")
+    room = 8  # blocks, enough for config.yaml only
+    done = cli(f"hydra.run.dir={run}", program=("-c", WITHOUT_COMPUTING), blocks=room)
+    assert done.returncode == 1
+    assert done.stderr == f"error: cannot use {run}/results.nc: File too large\n"
+    assert {path.name for path in run.iterdir()} == {"config.yaml", "results.nc"}
+    assert (run / "results.nc").read_bytes() == b"of an earlier run"
+    assert "num_steps: 600" in (run / "config.yaml").read_text()

@@ -1,0 +1,93 @@
+import optax
+import pytest
+from omegaconf import DictConfig, OmegaConf
+
+import rodflow
+from experiments.configuration import config
+from experiments.configuration.config import load
+from experiments.configuration.functions import Activation
+from experiments.setup import optimizers
+
+
+def test_defaults_are_the_problem_of_the_mathematics():
+    defaults = load()
+    assert (defaults.num_steps, defaults.warmup, defaults.every) == (600, 20, 10)
+    assert (defaults.optimizer.name, defaults.optimizer.learning_rate) == ("adam", 1e-3)
+    assert defaults.optimizer.hyperparameters == {"b1": 0.9, "b2": 0.99}
+    assert (defaults.data.size, defaults.model.width, defaults.model.depth) == (500, 32, 3)
+    assert defaults.model.activation is Activation.tanh
+
+
+def test_every_optimizer_has_a_configuration():
+    files = {path.stem for path in (config.CONFIGS / "optimizer").glob("*.yaml")}
+    assert files == set(optimizers.CONSTRUCTORS) > set(rodflow.OPTIMIZERS)
+    for name in files:
+        chosen = load([f"optimizer={name}"]).optimizer
+        assert chosen.name == name
+        assert isinstance(optimizers.configured(chosen), optax.GradientTransformation)
+
+
+@pytest.mark.parametrize("name", ["rf_rmsprop", "rf_adamw", "if_shampoo"])
+def test_the_full_batch_is_as_large_as_the_data(name):
+    chosen = load([f"optimizer={name}", "data.size=70"]).optimizer
+    assert chosen.hyperparameters["batch_size"] == 70
+
+
+def test_overrides_reach_every_group():
+    chosen = load(["optimizer=gd", "optimizer.learning_rate=0.1", "model.activation=relu"])
+    assert (chosen.optimizer.name, chosen.optimizer.learning_rate) == ("gd", 0.1)
+    assert chosen.model.activation is Activation.relu
+
+
+@pytest.mark.parametrize(
+    ("override", "message"),
+    [
+        ("optimizer.learning_rate=0", "optimizer.learning_rate=0.0 is out of range: .* above 0"),
+        ("optimizer.learning_rate=nan", "learning_rate=nan"),
+        ("optimizer.learning_rate=inf", "learning_rate=inf"),
+        ("optimizer.hyperparameters.b1=1", "b1=1.0 is out of range: .* below 1"),
+        ("+optimizer.hyperparameters.eps=-1", "eps=-1.0 is out of range"),
+        ("model.width=0", "model.width=0 is out of range"),
+        ("model.depth=-1", "model.depth=-1 is out of range"),
+        ("model.gain=0", "model.gain=0.0 is out of range"),
+        ("seed=-1", "seed=-1 is out of range"),
+        ("warmup=-1", "warmup=-1 is out of range"),
+        ("every=0", "every=0 is out of range"),
+        ("num_steps=0", "num_steps=0 is out of range"),
+        ("num_steps=15", "num_steps=15 is out of range: it must be a multiple of every=10"),
+        ("twins=-1", "twins=-1 is out of range"),
+        ("kappa=-1", "kappa=-1.0 is out of range"),
+        ("chunks=0", "chunks=0 is out of range"),
+        ("+sede=1", "sede: no such key; the keys here are optimizer, model, data"),
+        ("+model.wide=1", "model.wide: no such key; the keys here are width"),
+        ("~seed", "seed has no value"),
+        ("model.width=???", "model.width has no value"),
+    ],
+)
+def test_values_out_of_range_are_named(override, message):
+    with pytest.raises(ValueError, match=message):
+        load([override])
+
+
+def test_the_resolved_configuration_can_be_run_again():
+    chosen = load(["optimizer=nesterov", "seed=3"])
+    written = OmegaConf.create(OmegaConf.to_yaml(OmegaConf.structured(chosen)))
+    again = OmegaConf.merge(config.RunConfig, written)
+    assert isinstance(again, DictConfig)
+    assert config.OptimizerConfig(**config.checked(again).optimizer) == chosen.optimizer
+
+
+def test_values_are_placed_in_a_copy():
+    before = load()
+    values = {"optimizer.hyperparameters.b1": 0.5, "optimizer.learning_rate": 2.0, "seed": 7}
+    after = config.with_values(before, values)
+    assert after.optimizer.hyperparameters == {"b1": 0.5, "b2": 0.99}
+    assert (after.optimizer.learning_rate, after.seed) == (2.0, 7)
+    assert before == load()
+
+
+def test_an_identity_is_of_the_numbers_alone():
+    by_others = ["distributed.coordinator=a:1", "distributed.num_processes=2"]
+    alone = config.identity(load())
+    assert config.identity(load([*by_others, "distributed.process_id=1"])) == alone
+    assert config.identity(load(["kappa=1"])) != alone

@@ -1,0 +1,345 @@
+"""The report as its reader meets it: from the command line, and in a browser."""
+
+import json
+import re
+import shutil
+import subprocess
+from datetime import datetime
+from html.parser import HTMLParser
+
+import numpy as np
+import pytest
+import xarray as xr
+from matplotlib.figure import Figure
+
+from experiments.report import __main__ as report
+from experiments.report import cells, page
+from experiments.report.series import rounded, series
+from experiments.storage import results
+from experiments.studies import running as parts
+from experiments.studies.rectification.study import Rectification
+
+CHROMIUM = next(
+    filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None
+)
+
+# What a reader does with the mouse; then the page is asked what became of it.
+READER = """
+addEventListener("load", () => {
+  const noted = document.body.dataset;
+  const first = document.querySelector("section[id]"), plot = first.querySelector(".plot");
+  const top = () => plot.data.find((t) => t.name === "rod flow" && t.yaxis === "y3").y[0];
+  draw(first);
+  noted.before = top();
+  first.querySelector('.seeds input[value="2"]').click();
+  noted.after = top();
+  noted.panels = plot.querySelectorAll(".subplot").length;
+  noted.axes = Object.keys(plot._fullLayout).filter((key) => /^xaxis/.test(key)).length;
+  document.querySelector('#switch input[value="covariance_4"]').click();
+  dispatchEvent(new Event("beforeprint"));
+  noted.drawn = document.querySelectorAll(".plot .main-svg:first-child").length;
+});
+"""
+
+
+class Page(HTMLParser):
+    """Texts of elements by tag, and everything that names something outside of the page."""
+
+    def __init__(self, text):
+        super().__init__()
+        self.open, self.texts, self.outside, self.attributes = [], {}, [], []
+        self.feed(text)
+
+    def handle_starttag(self, tag, attrs):
+        self.open.append(tag)
+        self.attributes.append((tag, dict(attrs)))
+        outside = ("src", "href", "srcset", "action", "data", "poster")
+        self.outside += [v for k, v in attrs if k in outside and not v.startswith("#")]
+
+    def handle_endtag(self, tag):
+        while self.open and self.open.pop() != tag:
+            pass
+
+    def handle_data(self, data):
+        for tag in self.open:
+            self.texts.setdefault(tag, []).append(data)
+
+    def text(self, tag):
+        return " ".join(self.texts.get(tag, []))
+
+
+@pytest.fixture
+def study(cell):
+    """A cell at the edge, one short of it, one that diverged, and one with a name that is HTML."""
+    away, lost, odd = (cell.copy(deep=True) for _ in range(3))
+    away["effective_sharpness"] *= 0.5
+    for name in ("loss", "mean_loss", "distance", "floor"):
+        lost[name] = lost[name].where(lost.step < 40)
+    lost["diverged_at"] = lost.diverged_at.where(lost.step < 40, 34)
+    lost["improvement"] *= np.nan
+    return [
+        cell,
+        away.assign_attrs(optimizer="gd"),
+        lost.assign_attrs(problem="mlp").drop_vars("gradient_norm"),
+        odd.assign_attrs(problem="<b>&</script>", configuration="</pre><script>alert(1)</script>"),
+    ]
+
+
+@pytest.fixture
+def another_study(tmp_path):
+    """Results of a study that is no grid of tracked runs, of seconds."""
+    study = Rectification(
+        [0.99], steps=10, b2=0.999, means=[0.0], trajectories=10, simulated_steps=20, seed=0
+    )
+    return parts.run(study, tmp_path, "name: rectification", lambda *_: None)
+
+
+@pytest.fixture
+def run(study, tmp_path):
+    """The folder of a study."""
+    for i, each in enumerate(study):
+        folder = tmp_path / "run" / str(i)
+        folder.mkdir(parents=True)
+        results.save(each, folder / "results.nc")
+    return tmp_path / "run"
+
+
+def test_page_has_the_numbers(study):
+    text = page.render(study)
+    shown = Page(text)
+    for part in (
+        "25.0",
+        "4.0 times floor",
+        "not at the edge",
+        "diverged at step 34, 34, 34",
+        "n/a",
+    ):
+        assert part in shown.text("td"), part
+    assert "4 cells, 12 runs" in shown.text("header")
+    assert str(datetime.now().year) in shown.text("header")
+    assert "3 of 4 cells reached" in shown.text("p")
+    assert "learning rate 0.001 · data digits · time 12.5 s · device cpu" in shown.text("section")
+    assert "name: adam" in shown.text("pre")
+
+
+def test_page_escapes_every_text_and_names_nothing_outside_of_itself(study):
+    shown = Page(page.render(study))
+    assert shown.outside == []
+    assert "<b>&</script>" in shown.text("h2") and "<script>alert(1)" in shown.text("pre")
+    assert [tag for tag, _ in shown.attributes].count("script") == 4
+    (policy,) = [a["content"] for _, a in shown.attributes if a.get("http-equiv")]
+    assert policy.startswith("default-src 'none'") and "http" not in policy
+    targets = {a["id"] for _, a in shown.attributes if "id" in a}
+    links = {a["href"].removeprefix("#") for _, a in shown.attributes if "href" in a}
+    assert len(links) == 5 and links <= targets
+
+
+def test_only_the_first_flow_is_shown_at_first(study):
+    parts = [a for _, a in Page(page.render(study)).attributes if "data-flow" in a]
+    assert [a["data-flow"] for a in parts] == ["rod", "covariance_4"]
+    assert ["hidden" in a for a in parts] == [False, True]
+
+
+def test_curves_are_compact_json_with_null_for_nan(study):
+    text = series(study)
+    content = json.loads(text)
+    assert "<" not in text and "NaN" not in text and ": " not in text.replace("covariance", "")
+    curves = content["cells"]["mlp-adam"]
+    assert curves["loss"][0][2:4] == [0.03333, None]
+    assert "gradient" not in curves and "floor" in curves
+    assert curves["extent"][0][0] == [None] * 6
+    assert np.shape(curves["sharpness"]) == (3, 2, 6)
+    assert rounded(np.array([1.23456e-9, np.inf])) == [1.235e-9, None]
+
+
+def test_every_cell_has_a_name_of_its_own(cell):
+    names = cells.slugs([cell, cell, cell.assign_attrs(problem="ViT"), cell])
+    assert names == ["vit-adam", "vit-2-adam", "ViT-adam-2", "vit-3-adam"]
+    assert cells.slugs([cell.assign_attrs(problem="../..", optimizer="/")]) == ["-2"]
+
+
+def test_figures_of_two_runs_of_one_study_are_both_kept(another_study, tmp_path, monkeypatch):
+    monkeypatch.setattr(Rectification, "figures", lambda results: {"one": Figure()})
+    files = report.draw([], [another_study, another_study], tmp_path)
+    assert [file.name for file in files] == ["one.png", "one.pdf", "one-2.png", "one-2.pdf"]
+    assert all(file.exists() for file in files)
+
+
+def test_two_runs_of_one_study_are_told_apart_by_their_folders(
+    another_study, tmp_path, monkeypatch, capsys
+):
+    monkeypatch.setattr(Rectification, "figures", lambda results: {})
+    runs = tmp_path / "runs"
+    for name in ("first", "second"):
+        (runs / name).mkdir(parents=True)
+        results.save(another_study, runs / name / "results.nc")
+    _, studies = cells.load_all([runs])
+    texts = [page.study_section(each).findtext("p") or "" for each in studies]
+    assert [text.partition(" · ")[0] for text in texts] == ["folder first", "folder second"]
+    report.print_markdown([runs])
+    assert f"**{Rectification.title}** (second)" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("shown", [["--markdown"], ["--no-figures"]])
+def test_results_of_another_version_of_a_study_are_one_line(another_study, tmp_path, shown):
+    (tmp_path / "old").mkdir()
+    lacking = another_study.drop_vars(list(another_study.data_vars))
+    results.save(lacking, tmp_path / "old" / "results.nc")
+    with pytest.raises(
+        SystemExit, match=r"^error: cannot show the results in old: they are of anot"
+    ):
+        report.main([str(tmp_path / "old"), *shown])
+
+
+def test_a_sweep_is_left_out_and_refused_alone(cell, tmp_path):
+    (tmp_path / "sweep").mkdir()
+    results.save(xr.Dataset(attrs={"sweep": "{}"}), tmp_path / "sweep" / "results.nc")
+    with pytest.raises(ValueError, match=r"sweep/results.nc: it is of a sweep, read it with"):
+        cells.load_all([tmp_path])
+    results.save(cell, tmp_path / "results.nc")
+    assert len(cells.load_all([tmp_path]).cells) == 1
+
+
+def test_seconds_of_a_study_stand_beside_its_results(cell, tmp_path):
+    del cell.attrs["seconds"]
+    results.save(cell, tmp_path / "results.nc")
+    assert "seconds" not in cells.load(tmp_path / "results.nc").attrs
+    (tmp_path / "seconds.json").write_text('{"seconds": 90}')
+    assert cells.load(tmp_path / "results.nc").attrs["seconds"] == 90.0
+
+
+def test_command_line_leaves_page_and_figures(cli, cell, tmp_path):
+    for name in ("a", "b/c"):
+        (tmp_path / name).mkdir(parents=True)
+        results.save(cell, tmp_path / name / "results.nc")
+    done = cli("a", "b", "a/../a", program=("-m", "experiments", "report"))
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout == "report: a/report.html\nfigures: 6 files in a\n"
+    assert {path.name for path in (tmp_path / "a").iterdir()} == {
+        *("results.nc", "report.html", "summary.png", "summary.pdf", "figures")
+    }
+    names = sorted(path.name for path in (tmp_path / "a" / "figures").iterdir())
+    assert names == ["vit-2-adam.pdf", "vit-2-adam.png", "vit-adam.pdf", "vit-adam.png"]
+    assert (tmp_path / "a" / "summary.pdf").read_bytes().startswith(b"%PDF")
+    assert (tmp_path / "a" / "figures" / "vit-adam.png").read_bytes().startswith(b"\x89PNG")
+
+
+@pytest.mark.slow
+def test_a_study_of_another_kind_stands_beside_the_cells(cli, cell, tmp_path):
+    tiny = ("trajectories=10", "simulated_steps=20", "steps=10")
+    command = ("experiment=rectification", *(f"experiment.{key}" for key in tiny))
+    done = cli(*command, program=("-m", "experiments", "study"))
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "not rectified" in done.stdout and "runs/rectification" in done.stdout
+    run = tmp_path / "runs"
+    names = {path.name for path in (run / "rectification").iterdir()}
+    assert names == {"config.yaml", "results.nc", "rectification.png", ".lock"}
+    results.save(cell, run / "results.nc")
+    report.main([str(run)])
+    text = (run / "report.html").read_text()
+    assert "data:image/png;base64," in text
+    assert "How large is the variance" in text and "vit" in text
+    assert "1 studies of another kind" in text
+    assert (run / "figures" / "rectification.pdf").read_bytes().startswith(b"%PDF")
+
+
+def test_without_figures_the_page_is_alone(run, tmp_path, capsys):
+    report.main([str(run), "--no-figures", "--output", str(tmp_path / "new" / "page.html")])
+    assert [path.name for path in (tmp_path / "new").iterdir()] == ["page.html"]
+    assert capsys.readouterr().out == f"report: {tmp_path}/new/page.html\n"
+
+
+@pytest.mark.parametrize(
+    ("damage", "reason"),
+    [
+        ("missing", "{run}: no such folder"),
+        ("empty", "{run}: there is no results.nc at or below it"),
+        ("truncated", "cannot use {run}/results.nc: NetCDF: HDF error"),
+        ("not netcdf", "cannot use {run}/results.nc: NetCDF: Unknown file format"),
+        ("no seed", "cannot use {run}/results.nc: it lacks the dimension seed"),
+        ("no attribute", "cannot use {run}/results.nc: it lacks the attribute problem"),
+        ("no baseline", "cannot use {run}/results.nc: it has no stable flow, no seed or no step"),
+        ("output is a folder", "cannot use {run}/page.html: Is a directory"),
+    ],
+)
+def test_bad_input_is_one_line(cell, tmp_path, capsys, damage, reason):
+    run = tmp_path / "run"
+    if damage != "missing":
+        run.mkdir()
+    if damage == "no seed":
+        cell = cell.isel(seed=0, drop=True)
+    elif damage == "no attribute":
+        del cell.attrs["problem"]
+    elif damage == "no baseline":
+        cell = cell.sel(flow=["rod"])
+    elif damage == "output is a folder":
+        (run / "page.html").mkdir()
+    if damage not in ("missing", "empty"):
+        results.save(cell, run / "results.nc")
+    if damage == "truncated":
+        content = (run / "results.nc").read_bytes()
+        (run / "results.nc").write_bytes(content[: len(content) // 10])
+    elif damage == "not netcdf":
+        (run / "results.nc").write_text("something else")
+    with pytest.raises(SystemExit) as caught:
+        report.main([str(run), "--no-figures", "--output", str(run / "page.html")])
+    assert str(caught.value) == "error: " + reason.format(run=run)
+    assert capsys.readouterr().out == ""
+
+
+def test_a_file_that_is_broken_inside_is_named(monkeypatch, tmp_path):
+    def load(path):
+        raise RuntimeError("NetCDF: Filter error")
+
+    monkeypatch.setattr(results, "load", load)
+    with pytest.raises(ValueError, match=f"cannot use {tmp_path}: NetCDF: Filter error"):
+        cells.load(tmp_path)
+
+
+def opened(text, folder):
+    """A page once a browser has run its programs."""
+    (folder / "report.html").write_text(text, encoding="utf-8")
+    done = subprocess.run(
+        [
+            *(str(CHROMIUM), "--headless", "--no-sandbox", "--disable-gpu", "--no-first-run"),
+            *("--disable-background-networking", "--disable-component-update", "--disable-sync"),
+            *(f"--user-data-dir={folder}/browser", "--virtual-time-budget=10000", "--dump-dom"),
+            f"file://{folder}/report.html",
+        ],
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+    return Page(re.sub(r"<script.*?</script>", "", done.stdout, flags=re.DOTALL))
+
+
+@pytest.mark.skipif(CHROMIUM is None, reason="there is no chromium to open the report with")
+def test_a_browser_draws_the_panels(study, another_study, tmp_path):
+    """Of the cells: the section of a study of another kind comes before theirs."""
+    text = page.render(study, [another_study])
+    shown = opened(text.replace("</body>", f"<script>{READER}</script></body>"), tmp_path)
+    tags = {tag: attributes for tag, attributes in shown.attributes if tag in ("html", "body")}
+    assert "data-errors" not in tags["html"], tags["html"]
+    noted = {key.removeprefix("data-"): value for key, value in tags["body"].items()}
+    assert noted["panels"] == "5" and noted["axes"] == "1"
+    assert [float(noted[when]) for when in ("before", "after")] == [4e-6, 8e-6]
+    assert noted["drawn"] == "4"
+    assert "Distance to the iterates" in shown.text("text") and "rod flow" in shown.text("text")
+    hidden = [(a["data-flow"], "hidden" in a) for _, a in shown.attributes if "data-flow" in a]
+    assert hidden == [("rod", True), ("covariance_4", False)]
+    assert "25.0" in shown.text("td")
+
+
+@pytest.mark.skipif(CHROMIUM is None, reason="there is no chromium to open the report with")
+def test_a_browser_opens_a_page_of_studies_alone(another_study, tmp_path):
+    shown = opened(page.render([], [another_study]), tmp_path)
+    (root,) = [attributes for tag, attributes in shown.attributes if tag == "html"]
+    assert "data-errors" not in root and "How large is the variance" in shown.text("h2")
+
+
+def test_the_tables_of_a_readme_are_printed(cell, tmp_path, capsys):
+    results.save(cell, tmp_path / "results.nc")
+    report.main([str(tmp_path), "--markdown"])
+    out = capsys.readouterr().out
+    assert "| --- |" in out and "cells reached the edge" in out
+    assert [path.name for path in tmp_path.iterdir()] == ["results.nc"]

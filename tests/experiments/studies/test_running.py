@@ -1,0 +1,106 @@
+import contextlib
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import ClassVar
+
+import pytest
+import xarray as xr
+
+from experiments.storage import results
+from experiments.studies import running as parts
+from experiments.studies.study import AbstractStudy
+
+
+@dataclass(frozen=True)
+class Squares(AbstractStudy):
+    """Squares of some numbers, one a part; `computed` counts, and one number cannot be squared."""
+
+    title: ClassVar[str] = "How large are squares?"
+    numbers: list[int]
+    computed: list[int] = field(default_factory=list)
+    broken: int | None = None
+
+    def parts(self) -> Mapping[str, Callable[[], xr.Dataset]]:
+        def part(number: int) -> Callable[[], xr.Dataset]:
+            def compute() -> xr.Dataset:
+                if number == self.broken:
+                    raise KeyboardInterrupt
+                self.computed.append(number)
+                return xr.Dataset({"square": number**2})
+
+            return compute
+
+        return {str(number): part(number) for number in self.numbers}
+
+    def joined(self, parts: Mapping[str, xr.Dataset]) -> xr.Dataset:
+        return xr.concat(parts.values(), "number", combine_attrs="drop")
+
+    @staticmethod
+    def tables(results):
+        return []
+
+    @staticmethod
+    def figures(results):
+        return {}
+
+    @staticmethod
+    def findings(results):
+        return []
+
+
+def ignore(*progress):
+    pass
+
+
+def test_a_study_continues_with_the_part_that_was_not_done(tmp_path):
+    broken = Squares([2, 3, 4], broken=3)
+    with pytest.raises(KeyboardInterrupt):
+        parts.run(broken, tmp_path, "configuration", ignore)
+    assert {path.name for path in tmp_path.iterdir()} == {"config.yaml", "part-2.nc"}
+    whole = Squares([2, 3, 4])
+    joined = parts.run(whole, tmp_path, "configuration", ignore)
+    assert whole.computed == [3, 4]
+    assert joined.square.values.tolist() == [4, 9, 16]
+    assert {path.name for path in tmp_path.iterdir()} == {"config.yaml", "results.nc"}
+    # Finished: shown again, not computed again.
+    again = Squares([2, 3, 4])
+    assert parts.run(again, tmp_path, "configuration", ignore).identical(joined)
+    assert not again.computed
+
+
+def test_what_a_kill_has_left_goes_with_the_next_look(tmp_path):
+    parts.run(Squares([2]), tmp_path, "one", ignore)
+    for name in ("part-2.nc", ".results.nc.1.tmp"):
+        (tmp_path / name).write_bytes(b"")
+    parts.run(Squares([2]), tmp_path, "one", ignore)
+    assert {path.name for path in tmp_path.iterdir()} == {"config.yaml", "results.nc"}
+
+
+def test_progress_counts_the_parts(tmp_path):
+    seen = []
+    parts.run(Squares([2, 3]), tmp_path, "", lambda *progress: seen.append(progress))
+    assert seen == [("2", 0, 2), ("2", 1, 2), ("3", 1, 2), ("3", 2, 2)]
+
+
+@pytest.mark.parametrize("name", ["part-2.nc", "results.nc"])
+def test_what_is_damaged_or_of_another_configuration_is_named_and_stays(tmp_path, name):
+    study = Squares([2, 3], broken=3 if name.startswith("part") else None)
+    with contextlib.suppress(KeyboardInterrupt):
+        parts.run(study, tmp_path, "one", ignore)
+    path = tmp_path / name
+    content = path.read_bytes()
+    with pytest.raises(ValueError, match=f"{name} is of another configuration"):
+        parts.run(Squares([2, 3]), tmp_path, "another", ignore)
+    assert (tmp_path / "config.yaml").read_text() == "one"
+    assert path.read_bytes() == content
+    path.write_bytes(content[:100])
+    with pytest.raises(ValueError, match=f"{name} is damaged"):
+        parts.run(Squares([2, 3]), tmp_path, "one", ignore)
+    assert path.read_bytes() == content[:100]
+
+
+def test_the_results_say_what_made_them(tmp_path):
+    attrs = parts.run(Squares([2]), tmp_path, "configuration", ignore).attrs
+    assert attrs["study"].endswith("Squares") and attrs["title"] == Squares.title
+    assert attrs["configuration"] == "configuration"
+    assert attrs["source"] == results.source()
