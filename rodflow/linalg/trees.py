@@ -7,6 +7,7 @@ take longer to compile than the gradient of the network.
 import jax
 import jax.numpy as jnp
 import numpy as np
+import optax
 from jaxtyping import Array, Bool, Float, PRNGKeyArray, PyTree
 
 
@@ -21,6 +22,17 @@ def normal_like(key: PRNGKeyArray, tree: PyTree) -> PyTree[Float[Array, "..."]]:
 def coins_like(key: PRNGKeyArray, tree: PyTree) -> PyTree[Bool[Array, "..."]]:
     """Fair coins of the shapes of `tree`."""
     return _split(jax.random.bernoulli(key, shape=(_size(tree),)), tree)
+
+
+def norm(tree: PyTree) -> Float[Array, ""]:
+    """Return the Euclidean norm over all leaves, squared in single precision at least."""
+    wide = jax.tree.map(lambda x: x.astype(jnp.promote_types(x.dtype, jnp.float32)), tree)
+    return optax.tree.norm(wide).astype(float)
+
+
+def finite(tree: PyTree) -> Bool[Array, ""]:
+    """Return True if all numbers of a tree are finite."""
+    return jnp.all(jnp.stack([jnp.all(jnp.isfinite(leaf)) for leaf in jax.tree.leaves(tree)]))
 
 
 def _size(tree: PyTree) -> int:
