@@ -16,7 +16,7 @@ import dataclasses
 import functools
 import inspect
 from collections.abc import Callable
-from typing import Any, NamedTuple, Self
+from typing import Any, NamedTuple
 
 import equinox as eqx
 import jax
@@ -86,11 +86,11 @@ class AbstractIteration(eqx.Module):
             ValueError: The transformation is no smooth map on phase space.
         """
 
-    def at(self, placement: Placement | None) -> Self:
+    def at(self, placement: Placement | None) -> AbstractIteration:
         """Return the same map with its parameters held to `placement`."""
         return dataclasses.replace(self, placement=placement)
 
-    def placed(self, params: PyTree) -> Self:
+    def placed(self, params: PyTree) -> AbstractIteration:
         """Return the same map with its parameters held to where `params` are, if sharded."""
         return self.at(placement_of(params))
 
