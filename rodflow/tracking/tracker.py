@@ -303,11 +303,17 @@ def track(
             `Iteration.init`), a flow is none, or a number is out of range.
 
     Examples:
+        A valley whose walls get steeper along it, beyond the edge of gradient descent:
+
         >>> import jax.numpy as jnp, optax, rodflow
-        >>> valley = lambda w: jnp.sum(w**2 * jnp.array([2.1, 0.1])) / 2 + jnp.sum(w**4) / 8
-        >>> tracking = rodflow.track(valley, optax.sgd(1.0), jnp.array([0.1, 1.0]), num_steps=100)
-        >>> tracking.steps.shape, bool(tracking.improvement()["rod"] > 1)
-        ((10,), True)
+        >>> def valley(w):
+        ...     walls = (2.05 + w[1]) * w[0] ** 2 / 2 - w[0] ** 4 / 4
+        ...     return walls + (w[1] - 0.1) ** 2 / 20
+        >>> tracking = rodflow.track(valley, optax.sgd(1.0), jnp.array([0.1, 0.0]), num_steps=100)
+        >>> bool(tracking.improvement()["rod"] > 100)
+        True
+        >>> print(f"{tracking.oscillation[-1]:.4f} {tracking.flows['rod'].extent[-1]:.4f}")
+        0.1581 0.1581
     """
     check_count("every", every, 1)
     check_count("num_steps", num_steps, every)
