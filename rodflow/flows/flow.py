@@ -17,9 +17,9 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, PyTree
 
+from rodflow.linalg.trees import norm
 from rodflow.maps.iteration import Iteration, PhaseState
 from rodflow.solvers import Held, Integrator, choose, evaluations_per_step
-from rodflow.tracking._iterates import norm
 
 # How a flow with the look-back term is solved: by a solver that does not look back as well.
 CORRECTED = Integrator(diffrax.Heun(), 0.5)

@@ -15,10 +15,9 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
-import optax
-from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray, PyTree
+from jaxtyping import Array, Float, Int, PRNGKeyArray, PyTree
 
-from rodflow.linalg.trees import coins_like
+from rodflow.linalg.trees import coins_like, norm
 from rodflow.maps.iteration import Iteration, PhaseState
 
 # A run has diverged when its norm has grown by this factor, or is not finite.
@@ -103,17 +102,6 @@ def one_rounding_unit_away(state: PhaseState, key: PRNGKeyArray) -> PhaseState:
 def runaway_limit(tree: PyTree) -> Float[Array, ""]:
     """The norm beyond which something that starts at `tree` has diverged."""
     return _RUNAWAY * (1 + norm(tree))
-
-
-def norm(tree: PyTree) -> Float[Array, ""]:
-    """The Euclidean norm over all leaves, squared in single precision at least."""
-    wide = jax.tree.map(lambda x: x.astype(jnp.promote_types(x.dtype, jnp.float32)), tree)
-    return optax.tree.norm(wide).astype(float)
-
-
-def finite(tree: PyTree) -> Bool[Array, ""]:
-    """Whether all of its numbers are finite."""
-    return jnp.all(jnp.stack([jnp.all(jnp.isfinite(leaf)) for leaf in jax.tree.leaves(tree)]))
 
 
 def _advance(iteration: Iteration, run: DiscreteRun, step: Int[Array, ""]) -> DiscreteRun:

@@ -14,10 +14,11 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, Int, PyTree
 
 from rodflow.flows.flow import AbstractFlow, Work, work_per_step
+from rodflow.linalg.trees import finite
 from rodflow.maps.iteration import PhaseState
 from rodflow.maps.placement import Placement, place_alike
 from rodflow.solvers import Integrator
-from rodflow.tracking._iterates import finite, runaway_limit
+from rodflow.tracking._iterates import runaway_limit
 
 
 class FlowRun(NamedTuple):

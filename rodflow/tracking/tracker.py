@@ -27,6 +27,7 @@ from rodflow._checks import check_count
 from rodflow.flows.flow import AbstractFlow
 from rodflow.flows.rod import RodFlow
 from rodflow.flows.stable import StableFlow
+from rodflow.linalg.trees import norm
 from rodflow.maps.iteration import Iteration, PhaseState
 from rodflow.maps.placement import Placement, placement_of
 from rodflow.solvers import Integrator
@@ -34,7 +35,6 @@ from rodflow.tracking._iterates import (
     DiscreteRun,
     begin,
     follow,
-    norm,
     one_rounding_unit_away,
     unless_diverged,
 )
