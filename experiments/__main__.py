@@ -7,7 +7,7 @@ COMMANDS = {
     "run": "experiments.commands.run",
     "study": "experiments.commands.study",
     "search": "experiments.commands.search",
-    "bench": "experiments.benchmarks.__main__",
+    "bench": "experiments.commands.bench",
     "report": "experiments.report.__main__",
 }
 

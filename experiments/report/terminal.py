@@ -13,9 +13,9 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 
 from experiments.analysis import summary
+from experiments.analysis import table as tables
 from experiments.commands.job import one_of_many
 from experiments.runs.cell import Cell
-from experiments.studies import study
 
 
 def _hides_bars(console: Console) -> bool:
@@ -125,7 +125,7 @@ def study_remarks(cells: Sequence[xr.Dataset]) -> str:
     return "\n".join(f"{flow}: {summary.overall(cells, flow)}" for flow in flows)
 
 
-def as_table(table: study.Table) -> Table:
+def as_table(table: tables.Table) -> Table:
     """A table of a study, whose first column names the rows."""
     shown = Table(title=table.title)
     for index, heading in enumerate(table.columns):

@@ -25,18 +25,15 @@ import xarray as xr
 from jaxtyping import PyTree
 
 import rodflow
-from experiments.storage import checkpoint
-from experiments.setup import optimizers
 from experiments import problems
-from experiments.storage import results
-from experiments.setup import clock as timing
 from experiments.configuration import config as configuration
 from experiments.configuration.config import RunConfig
-from experiments.setup.observers import flow_observer
-from experiments.setup.observers import observer
 from experiments.configuration.functions import FlowName
-from experiments.storage.files import remove_leftovers
-from experiments.storage.files import write_atomically
+from experiments.setup import clock as timing
+from experiments.setup import optimizers
+from experiments.setup.observers import flow_observer, observer
+from experiments.storage import checkpoint, results
+from experiments.storage.files import remove_leftovers, write_atomically
 
 TEMPORARY = ("segment-*.nc", "checkpoint")
 """What is in the folder of a cell until it is finished."""

@@ -13,11 +13,10 @@ from pathlib import Path
 
 import xarray as xr
 
+from experiments.configuration.config import RunConfig, load
 from experiments.runs import cell as cells
 from experiments.runs import workers
 from experiments.runs.cell import Cell
-from experiments.configuration.config import RunConfig
-from experiments.configuration.config import load
 
 PERIOD = 1.0  # seconds between two looks at the progress
 

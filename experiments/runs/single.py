@@ -10,13 +10,12 @@ import xarray as xr
 from jaxtyping import PyTree
 
 import rodflow
-from experiments.setup import flows
-from experiments.setup import optimizers
 from experiments import problems
-from experiments.storage import results
-from experiments.runs.cell import equal_pieces
 from experiments.configuration.config import RunConfig
+from experiments.runs.cell import equal_pieces
+from experiments.setup import flows, optimizers
 from experiments.setup.observers import observer
+from experiments.storage import results
 
 CHUNKS = 20  # pieces that the progress bar moves in, at least
 

@@ -27,19 +27,16 @@ import xarray as xr
 from jax.sharding import Mesh
 
 import rodflow
-from experiments.configuration import config as configuration
-from experiments.setup import optimizers
 from experiments import problems
-from experiments.storage import results
-from experiments.runs.cell import check_same
-from experiments.runs.cell import made_by
-from experiments.storage.locks import claimed
+from experiments.configuration import config as configuration
 from experiments.configuration.config import RunConfig
+from experiments.configuration.sweep import SweepConfig, axis_of
+from experiments.runs.cell import check_same, made_by
+from experiments.setup import optimizers
 from experiments.setup.observers import observer
-from experiments.configuration.sweep import SweepConfig
-from experiments.configuration.sweep import axis_of
-from experiments.storage.files import remove_leftovers
-from experiments.storage.files import write_atomically
+from experiments.storage import results
+from experiments.storage.files import remove_leftovers, write_atomically
+from experiments.storage.locks import claimed
 
 PERIOD = 0.5  # seconds between two looks at what the other hosts have done
 KEYS = ("optimizer.learning_rate", "optimizer.hyperparameters.NAME", "kappa", "seed")

@@ -8,8 +8,8 @@ from concurrent.futures import ProcessPoolExecutor
 from multiprocessing import get_all_start_methods, get_context, get_start_method, set_start_method
 
 from experiments.runs import cell as cells
-from experiments.setup import runtime
 from experiments.runs.cell import Cell
+from experiments.setup import runtime
 
 PERIOD = 0.2  # seconds between two looks at whether the parent is alive
 

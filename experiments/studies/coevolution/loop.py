@@ -12,7 +12,7 @@ import jax
 import numpy as np
 import xarray as xr
 
-from experiments.setup.clock import Arithmetic, arithmetic, fastest
+from experiments.benchmarks.roofline import Arithmetic, arithmetic, fastest
 from experiments.studies.coevolution.genome import Genome, encoded
 from experiments.studies.coevolution.lanes import Program, Task, trained
 

@@ -3,7 +3,7 @@
 import xarray as xr
 
 from experiments.analysis.verdicts import number
-from experiments.setup.clock import Arithmetic, bound
+from experiments.benchmarks.roofline import Arithmetic, bound
 from experiments.studies.study import Table
 
 CAVEATS = (

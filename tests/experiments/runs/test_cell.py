@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 import xarray as xr
 
-from experiments.runs import cell as cells
-from experiments.storage import checkpoint
-from experiments.runs import grid
 from experiments.configuration.config import load
+from experiments.runs import cell as cells
+from experiments.runs import grid
+from experiments.storage import checkpoint
 
 QUICK = ["study=tiny", "grid.optimizers=[rmsprop]", "grid.problems=[narrow]", "num_steps=20"]
 

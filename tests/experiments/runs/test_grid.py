@@ -10,9 +10,9 @@ from pathlib import Path
 import pytest
 import xarray as xr
 
+from experiments.configuration.config import load
 from experiments.runs import grid
 from experiments.storage import results
-from experiments.configuration.config import load
 
 ROOT = Path(__file__).parents[3]
 

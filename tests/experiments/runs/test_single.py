@@ -1,7 +1,7 @@
 import pytest
 
-from experiments.runs import single as edge
 from experiments.configuration.config import load
+from experiments.runs import single as edge
 
 
 @pytest.mark.parametrize("records", [1, 7, 40, 60, 61])

@@ -12,11 +12,11 @@ import numpy as np
 import pytest
 import xarray as xr
 
-from experiments.configuration import config
-from experiments.setup import optimizers
 from experiments import problems
-from experiments.storage import results
+from experiments.configuration import config
 from experiments.runs import sweep
+from experiments.setup import optimizers
+from experiments.storage import results
 
 ROOT = Path(__file__).parents[3]
 TINY = (
