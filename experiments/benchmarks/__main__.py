@@ -28,7 +28,7 @@ import rodflow
 from experiments import problems
 from experiments.benchmarks import double_precision as peers
 from experiments.benchmarks import epochs, onset, scaling
-from experiments.commands.job import add_parts
+from experiments.commands.bench import add_parts
 from experiments.configuration import config
 from experiments.problems import Problem
 from experiments.setup import optimizers, runtime
@@ -210,8 +210,7 @@ def memory(_: Problem, console: Console) -> None:
     table.add_column("problem")
     for heading in ("params and state", "doubled gradient", "rod", "stable and rod"):
         table.add_column(heading, justify="right")
-    grid = config.load(["study=papers"]).grid
-    assert grid is not None
+    grid = config.load_study(["study=papers"]).grid
     for name in grid.problems:
         chosen = config.load(grid.definitions[name])
         problem = problems.raveled(problems.configured(chosen))
@@ -253,7 +252,7 @@ PARTS = {
 def main() -> None:
     """Entry point."""
     parser = argparse.ArgumentParser(description=__doc__)
-    add_parts(parser, PARTS)
+    add_parts(parser, dict.fromkeys(PARTS, ""))
     chosen = parser.parse_args().parts
     terminal = Console()
     console = terminal if terminal.is_terminal else Console(width=120)  # wide enough for a file

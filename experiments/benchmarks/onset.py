@@ -88,7 +88,7 @@ def followed(
 
 def onset(console: Console) -> None:
     """Print both for each optimizer."""
-    study = config.load(["study=papers"])
+    study = config.load_study(["study=papers"])
     assert study.grid is not None
     for name in OPTIMIZERS:
         chosen = config.load(study.grid.definitions["mlp"])

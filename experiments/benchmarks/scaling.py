@@ -35,7 +35,7 @@ from rich.console import Console
 from rich.table import Table
 
 from experiments.benchmarks.scaling_process import LANES, LONG, MANY, SHORT, STEPS
-from experiments.commands.job import add_parts
+from experiments.commands.bench import add_parts
 from experiments.report import figures
 from experiments.setup.clock import Arithmetic, bound
 from experiments.setup.runtime import cores
@@ -186,7 +186,7 @@ def processes(console: Console, _: list, __: list[int]) -> None:
     if len(cores) < 2:
         console.print("processes: left out, there are no two cores to give them", style="dim")
         return
-    table = Table(title="python -m experiments run study=sweep, 48 lanes: seconds")
+    table = Table(title="python -m experiments sweep, 48 lanes: seconds")
     table.add_column("processes, a core each")
     for heading in ("from start to end", "without starting Python"):
         table.add_column(heading, justify="right")
@@ -205,8 +205,7 @@ def swept(folder: Path, on: list[int], count: int) -> tuple[float, float]:
         sys.executable,
         "-m",
         "experiments",
-        "run",
-        "study=sweep",
+        "sweep",
         f"hydra.run.dir={folder}",
     ]
     command += ["num_steps=200", "sweep.segment=2", "sweep.chunk=1"]
@@ -272,7 +271,7 @@ def main() -> None:
     """Entry point."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.formatter_class = argparse.RawDescriptionHelpFormatter
-    add_parts(parser, PARTS)
+    add_parts(parser, dict.fromkeys(PARTS, ""))
     parser.add_argument("--figure", type=Path, default=FIGURE, metavar="FILE")
     chosen = parser.parse_args()
     scaling(Console(), chosen.parts, chosen.figure)

@@ -16,20 +16,19 @@ import xarray as xr
 from experiments.runs import cell as cells
 from experiments.runs import workers
 from experiments.runs.cell import Cell
-from experiments.configuration.config import RunConfig
+from experiments.configuration.config import GridStudyConfig, RunConfig
 from experiments.configuration.config import load
 
 PERIOD = 1.0  # seconds between two looks at the progress
 
 
-def composed(config: RunConfig) -> Iterator[tuple[str, str, RunConfig]]:
+def composed(config: GridStudyConfig) -> Iterator[tuple[str, str, RunConfig]]:
     """Resolve every cell as (problem, optimizer, configuration), at default learning rates.
 
     Raises:
         ValueError: a cell cannot be configured.
     """
     grid = config.grid
-    assert grid is not None
     shared = [f"{key}={getattr(config, key)}" for key in ("warmup", "num_steps", "every", "twins")]
     kappa = "null" if config.kappa is None else config.kappa
     chunks = "null" if config.chunks is None else config.chunks
@@ -40,14 +39,13 @@ def composed(config: RunConfig) -> Iterator[tuple[str, str, RunConfig]]:
             yield problem, optimizer, load([*shared, *chosen])
 
 
-def cells_of(config: RunConfig, folder: Path) -> list[Cell]:
+def cells_of(config: GridStudyConfig, folder: Path) -> list[Cell]:
     """List the cells of a study, problem by problem.
 
     Raises:
         ValueError: a cell cannot be configured, or has no learning rate.
     """
     grid = config.grid
-    assert grid is not None
     found = []
     for problem, optimizer, run in composed(config):
         rate = grid.learning_rates.get(problem, {}).get(optimizer)

@@ -34,8 +34,9 @@ from experiments.storage import results
 from experiments.runs.cell import check_same
 from experiments.runs.cell import made_by
 from experiments.storage.locks import claimed
-from experiments.configuration.config import RunConfig
+from experiments.configuration.config import SweptConfig
 from experiments.setup.observers import observer
+from experiments.configuration.ranges import check_values
 from experiments.configuration.sweep import SweepConfig
 from experiments.configuration.sweep import axis_of
 from experiments.storage.files import remove_leftovers
@@ -49,13 +50,12 @@ OF_THE_PROGRAM = "what changes the program is swept by --multirun"
 class Sweep(NamedTuple):
     """What is swept, and where it is kept."""
 
-    config: RunConfig
+    config: SweptConfig
     folder: Path
 
     @property
     def options(self) -> SweepConfig:
         """The axes, and how they are cut."""
-        assert self.config.sweep is not None
         return self.config.sweep
 
     @property
@@ -98,7 +98,7 @@ class Sweep(NamedTuple):
         return told | {"run": configuration.identity(self.config)} | made_by()
 
 
-def sweep_of(config: RunConfig, folder: Path) -> Sweep:
+def sweep_of(config: SweptConfig, folder: Path) -> Sweep:
     """The sweep that a configuration describes.
 
     Raises:
@@ -108,8 +108,7 @@ def sweep_of(config: RunConfig, folder: Path) -> Sweep:
     for key, values in sweep.axes.items():
         for value in values.tolist():
             lane = configuration.with_values(config, {key: value})
-            for checked in (lane.optimizer, lane):
-                checked.__post_init__()
+            check_values(lane)
             optimizers.configured(lane.optimizer)
         if _short(key) in optimizers.structural(config.optimizer.name):
             raise ValueError(f"sweep.axes.{key}: {OF_THE_PROGRAM}")
@@ -179,7 +178,6 @@ def computer(sweep: Sweep) -> Callable[[int], xr.Dataset]:
     def member(values: dict[str, jax.Array]) -> rodflow.Tracking:
         lane = configuration.with_values(config, values)
         tx = optimizers.configured(lane.optimizer)
-        assert lane.seed is not None
         key = jax.random.key(lane.seed)
         return rodflow.track(
             problem.loss,

@@ -9,13 +9,13 @@ import xarray as xr
 from experiments.runs import cell as cells
 from experiments.storage import checkpoint
 from experiments.runs import grid
-from experiments.configuration.config import load
+from experiments.configuration.config import load_study
 
 QUICK = ["study=tiny", "grid.optimizers=[rmsprop]", "grid.problems=[narrow]", "num_steps=20"]
 
 
 def quick(folder, *overrides):
-    (cell,) = grid.cells_of(load([*QUICK, *overrides]), folder)
+    (cell,) = grid.cells_of(load_study([*QUICK, *overrides]), folder)
     return cell
 
 
