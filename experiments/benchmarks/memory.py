@@ -20,7 +20,7 @@ COLUMNS = ["problem", "params and state", "doubled gradient", "rod", "stable and
 
 def memory() -> Iterator[Table]:
     """Compile Adam with flows on each architecture and ask XLA for the memory that it needs."""
-    grid = config.load(["study=papers"]).grid
+    grid = config.load_study(["study=papers"]).grid
     assert grid is not None
     rows = []
     for name in grid.problems:

@@ -88,7 +88,7 @@ def followed(
 
 def onset() -> Iterator[Table]:
     """Follow the alternating parts of each optimizer."""
-    study = config.load(["study=papers"])
+    study = config.load_study(["study=papers"])
     assert study.grid is not None
     problem = problems.raveled(problems.configured(config.load(study.grid.definitions["mlp"])))
     for name in OPTIMIZERS:

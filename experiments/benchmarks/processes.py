@@ -28,13 +28,13 @@ def processes() -> Iterator[Table | str]:
         for on in ([first], [first, second]):
             seconds = swept(Path(place) / str(len(on)), on, LANES)
             rows.append([str(len(on)), *(f"{each:.1f}" for each in seconds)])
-    yield Table(f"python -m experiments run study=sweep, {LANES} lanes: seconds", COLUMNS, rows)
+    yield Table(f"python -m experiments sweep, {LANES} lanes: seconds", COLUMNS, rows)
 
 
 def swept(folder: Path, on: list[int], count: int) -> tuple[float, float]:
     """Time a sweep with a process on each core, from its start and from its first segment."""
     axis = f"optimizer.learning_rate=geometric(2e-4,2e-3,{count})"
-    command = [sys.executable, "-m", "experiments", "run", "study=sweep", f"hydra.run.dir={folder}"]
+    command = [sys.executable, "-m", "experiments", "sweep", f"hydra.run.dir={folder}"]
     command += ["num_steps=200", "sweep.segment=2", "sweep.chunk=1", f"sweep.axes=['{axis}']"]
     begin = time.time()  # of the clock that files are dated by
     running = [

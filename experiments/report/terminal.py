@@ -1,101 +1,16 @@
-"""What a run shows in the terminal: a progress bar while it works, a table when it is done."""
+"""Tables of results for the terminal."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 
 import numpy as np
 import xarray as xr
 from rich.box import SIMPLE
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
 from experiments.analysis import summary
 from experiments.analysis import table as tables
-from experiments.commands.job import one_of_many
-from experiments.runs.cell import Cell
-
-
-def _hides_bars(console: Console) -> bool:
-    """Whether a bar would not be seen, or would be written over by those of other jobs."""
-    return one_of_many() or not console.is_terminal
-
-
-@contextmanager
-def progress(unit: str) -> Iterator[Callable[[str, int, int], None]]:
-    """Show one bar on standard error, if that is a terminal.
-
-    Args:
-        unit: what is counted, in the plural.
-
-    Yields:
-        A function of what is being done, the units done, and the units in total.
-    """
-    console = Console(stderr=True)
-    columns = (
-        TextColumn("{task.description:<24}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TextColumn(f"{unit}, left"),
-        TimeRemainingColumn(),
-    )
-    with Progress(*columns, console=console, transient=True, disable=_hides_bars(console)) as bar:
-        tasks = {}
-
-        def report(doing: str, done: int, total: int) -> None:
-            if doing not in tasks:
-                tasks[doing] = bar.add_task(doing, total=total)
-            bar.update(tasks[doing], completed=done)
-
-        yield report
-
-
-@contextmanager
-def cell_progress(
-    console: Console, cells: Sequence[Cell]
-) -> Iterator[Callable[[Cell, int, xr.Dataset | None], None]]:
-    """Show a bar over the segments of all cells, and a line for each cell that is finished.
-
-    Yields:
-        A function of a cell, its segments that are complete, and its results once there are.
-    """
-    columns = (
-        TextColumn("{task.description:<24}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TextColumn("segments, left"),
-        TimeRemainingColumn(),
-    )
-    complete = dict.fromkeys((cell.name for cell in cells), 0)
-    finished = 0
-    # Segments are minutes apart: their mean rate so far tells the time left.
-    with Progress(
-        *columns, console=console, disable=_hides_bars(console), speed_estimate_period=1e6
-    ) as bar:
-        task = bar.add_task("", total=sum(cell.segments for cell in cells))
-
-        def report(cell: Cell, segments: int, results: xr.Dataset | None) -> None:
-            nonlocal finished
-            complete[cell.name] = segments
-            if results is not None:
-                finished += 1
-                place = f"[{finished}/{len(cells)}] {cell.name}"
-                bar.console.print(f"{place}: {_outcome(results)}", markup=False, soft_wrap=True)
-            bar.update(task, completed=sum(complete.values()), description=f"{finished} cells done")
-
-        yield report
-
-
-def _outcome(results: xr.Dataset) -> str:
-    """A finished cell in one line."""
-    short = summary.summarize(results, "rod") if "rod" in results.flow.values else None
-    if short is None:
-        return "finished"
-    sharpness = _number(results.effective_sharpness.max())
-    improvement = f"improvement {_number(short.improvement)}, {_number(short.over_floor)} x floor"
-    return f"{improvement}, effective sharpness up to {sharpness}, {short.verdict}"
 
 
 def study_table(cells: Sequence[xr.Dataset]) -> Table:

@@ -8,13 +8,22 @@ the problems and the line search are those of Vaswani et al. 2019 (arXiv 1905.09
 """
 
 import functools
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Annotated, ClassVar
 
 import numpy as np
 import xarray as xr
 
+from experiments.configuration.ranges import (
+    SEED,
+    SOME,
+    Range,
+    above,
+    at_least,
+    between,
+    check_apart,
+)
 from experiments.studies.beyond_networks import tables as shown
 from experiments.studies.beyond_networks.methods import METHODS
 from experiments.studies.beyond_networks.problems import (
@@ -38,23 +47,46 @@ def part_name(problem: str, regime: str) -> str:
 
 @dataclass(frozen=True)
 class BeyondNetworks(AbstractStudy):
-    """All methods on all problems, on minibatches and on all samples at once."""
+    """All methods on all problems, on minibatches and on all samples at once.
+
+    Attributes:
+        kernel_samples: of the 1797 digits; the others are held out.
+        digit: the class that is told from all others.
+        bandwidth: of the RBF, in units in which pixels are between 0 and 1.
+        samples: of the other problems.
+        features: of the separable data.
+        margins: of the separable data, in units of the norm of the points.
+        ranks: of the factorization of a 10 x 6 matrix.
+        data_seed: of the data of the other problems.
+        batch_size: of the minibatches.
+        minibatch_passes: budget of gradients and losses together, in passes over the samples.
+        full_batch_passes: the same on all samples at once.
+        records: of the loss along a run.
+        tuning_seeds: to tune learning rates with.
+        test_seeds: for all numbers that are reported.
+    """
 
     title: ClassVar[str] = "Is Adam the best method off deep networks?"
-    kernel_samples: int
-    digit: int
-    bandwidth: float
-    samples: int
-    features: int
-    margins: list[float]
-    ranks: list[int]
-    data_seed: int
-    batch_size: int
-    minibatch_passes: int
-    full_batch_passes: int
-    records: int
-    tuning_seeds: list[int]
-    test_seeds: list[int]
+    kernel_samples: Annotated[int, between(1, 1796)] = 800
+    digit: Annotated[int, between(0, 9)] = 8
+    bandwidth: Annotated[float, above(0)] = 1.0
+    samples: Annotated[int, at_least(2)] = 1000
+    features: Annotated[int, at_least(2)] = 20
+    margins: Annotated[Sequence[float], above(0)] = (0.01, 0.1)
+    ranks: Annotated[Sequence[int], between(1, 10)] = (1, 4, 10)
+    data_seed: Annotated[int, SEED] = 0
+    batch_size: Annotated[int, at_least(1)] = 100
+    minibatch_passes: Annotated[int, at_least(1)] = 50
+    full_batch_passes: Annotated[int, at_least(2)] = 500
+    records: Annotated[int, at_least(1)] = 50
+    tuning_seeds: Annotated[Sequence[int], SOME, SEED] = (1000, 1001)
+    test_seeds: Annotated[Sequence[int], SOME, SEED] = (0, 1, 2, 3, 4, 5, 6, 7)
+
+    def __post_init__(self):
+        fewest = min(self.samples, self.kernel_samples)
+        below = Range(lambda size: size < fewest, f"below the {fewest} samples")
+        below.check("study.batch_size", self.batch_size)
+        check_apart("study", self.tuning_seeds, self.test_seeds)
 
     def parts(self) -> Mapping[str, Callable[[], xr.Dataset]]:
         return {

@@ -12,16 +12,17 @@ it began, has the loss at initialization. Grids have the same number of points f
 where the best of an architecture is at an end of its grid, that grid is continued beyond it.
 """
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from functools import partial
-from typing import ClassVar
+from typing import Annotated, ClassVar
 
 import numpy as np
 import xarray as xr
 from jaxtyping import Float
 
 from experiments.configuration.functions import Loss
+from experiments.configuration.ranges import SEED, SOME, Range, above, at_least
 from experiments.problems.data.dataset import Dataset
 from experiments.problems.data.digits import digits
 from experiments.studies.coevolution import figures as coevolution_figures
@@ -60,7 +61,7 @@ class Coevolution(AbstractStudy):
         training: images to train on.
         held_out: other images, for the accuracy.
         loss: of training.
-        lanes: trainings at a time.
+        lanes: trainings at a time; 8 fit the caches of two cores.
         selected: architectures that are selected under each optimizer.
         tolerance: a learning rate is good if its loss is at most so many times that of the best.
         draws: of the bootstrap and of the permutations.
@@ -68,34 +69,49 @@ class Coevolution(AbstractStudy):
     """
 
     title: ClassVar[str] = "Do architectures and optimizers choose each other?"
-    architectures: int
-    architecture_seed: int
-    optimizers: dict[str, float]
-    points: int
-    spacing: float
-    widening: int
-    widenings: int
-    search_seeds: list[int]
-    test_seeds: list[int]
-    steps: int
-    training: int
-    held_out: int
-    loss: Loss
-    lanes: int
-    selected: int
-    tolerance: float
-    draws: int
-    loop_runs: int
+    architectures: Annotated[int, at_least(2)] = 32
+    architecture_seed: Annotated[int, SEED] = 0
+    optimizers: Annotated[Mapping[str, float], above(0)] = field(
+        default_factory=lambda: {
+            "sgd": 0.1,
+            "heavy_ball": 0.1,
+            "adam": 0.01,
+            "rmsprop": 0.01,
+            "lion": 0.001,
+            "muon": 0.01,
+            "adam_rotated": 0.01,  # the control: Adam in a random basis
+        }
+    )
+    points: Annotated[int, Range(lambda n: n >= 3 and n % 2 == 1, "odd and at least 3")] = 9
+    spacing: Annotated[float, above(0)] = 0.5
+    widening: Annotated[int, at_least(1)] = 2
+    widenings: Annotated[int, at_least(0)] = 3
+    search_seeds: Annotated[Sequence[int], SOME, SEED] = (0, 1)
+    test_seeds: Annotated[Sequence[int], SOME, SEED] = (2, 3)
+    steps: Annotated[int, at_least(1)] = 150
+    training: Annotated[int, at_least(1)] = 128
+    held_out: Annotated[int, at_least(1)] = 500
+    loss: Loss = Loss.squared_error
+    lanes: Annotated[int, at_least(1)] = 8
+    selected: Annotated[int, at_least(1)] = 8
+    tolerance: Annotated[float, at_least(1)] = 2.0
+    draws: Annotated[int, at_least(1)] = 1000
+    loop_runs: Annotated[int, at_least(1)] = 8
 
     def __post_init__(self):
         for name in self.optimizers:
             if name not in CONTENDERS:
                 raise ValueError(
-                    f"experiment.optimizers.{name}: no such optimizer; "
+                    f"study.optimizers.{name}: no such optimizer; "
                     f"choose from {', '.join(CONTENDERS)}"
                 )
         if len([name for name in self.optimizers if name not in CONTROLS]) < 2:
-            raise ValueError("experiment.optimizers must name at least two that are no controls")
+            raise ValueError("study.optimizers must name at least two that are no controls")
+        seeds = [*self.search_seeds, *self.test_seeds]
+        if len(set(seeds)) < len(seeds):
+            raise ValueError(f"study.test_seeds={list(self.test_seeds)}: seeds must differ")
+        fewer = Range(lambda n: n < self.architectures, "fewer than the architectures")
+        fewer.check("study.selected", self.selected)
 
     def parts(self) -> Mapping[str, Callable[[], xr.Dataset]]:
         trainings = {name: partial(self._optimizer, name) for name in self.optimizers}
@@ -135,7 +151,7 @@ class Coevolution(AbstractStudy):
         return np.arange(-reach, reach + 1)
 
     def _task(self, name: str) -> Task:
-        data = digits(self.training + self.held_out)
+        data = digits(size=self.training + self.held_out)
         inputs = data.inputs.reshape(len(data.inputs), -1)
         cut = self.training
         split = Split(
@@ -212,7 +228,7 @@ class Coevolution(AbstractStudy):
             return np.full(shape, np.nan)
         by_optimizer = scores.expand_dims("optimizer", axis=1)
         search, test = coevolution_statistics.sides(
-            by_optimizer, self.search_seeds, self.test_seeds
+            by_optimizer, list(self.search_seeds), list(self.test_seeds)
         )
         chosen = np.repeat(rates[tuned(search, test).rate[:, 0]], shape[1])
         genomes = Genome(

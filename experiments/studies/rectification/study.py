@@ -10,9 +10,9 @@ for mu = 0, and r_t^2 Var[psi_t] is constant: that is what the rectification r_t
 Liu et al. 2020 (arXiv 1908.03265), sections 3 and 5.3.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Annotated, ClassVar
 
 import jax
 import jax.numpy as jnp
@@ -23,6 +23,7 @@ from jaxtyping import Array, Float, Key
 from matplotlib.figure import Figure
 
 from experiments.analysis.verdicts import number
+from experiments.configuration.ranges import SEED, SOME, at_least, inside
 from experiments.report.figures import EDGE, ITERATES, STYLE
 from experiments.studies.study import AbstractStudy, Table
 from rodflow.transforms import rectification
@@ -32,16 +33,26 @@ COLORS = ("#0072B2", "#56B4E9", "#009E73", "#E69F00", "#D55E00", "#CC79A7")
 
 @dataclass(frozen=True)
 class Rectification(AbstractStudy):
-    """Curves of rho_t and r_t for some `b2s`; the variance of psi_t in simulations with `b2`."""
+    """Curves of rho_t and r_t for some `b2s`; the variance of psi_t in simulations with `b2`.
+
+    Attributes:
+        b2s: decays of the second moment, one curve for each.
+        steps: length of the curves.
+        b2: decay of the simulated second moment.
+        means: of gradients with variance 1.
+        trajectories: simulated for each mean.
+        simulated_steps: of each trajectory.
+        seed: of the gradients.
+    """
 
     title: ClassVar[str] = "How large is the variance that rectified Adam corrects?"
-    b2s: list[float]
-    steps: int
-    b2: float
-    means: list[float]
-    trajectories: int
-    simulated_steps: int
-    seed: int
+    b2s: Annotated[Sequence[float], SOME, inside(0.6, 1)] = (0.9, 0.99, 0.999)
+    steps: Annotated[int, at_least(1)] = 10000
+    b2: Annotated[float, inside(0.6, 1)] = 0.999
+    means: Annotated[Sequence[float], SOME] = (0.0, 0.001, 0.01, 0.1, 1.0, 10.0)
+    trajectories: Annotated[int, at_least(2)] = 5000
+    simulated_steps: Annotated[int, at_least(1)] = 200
+    seed: Annotated[int, SEED] = 0
 
     def parts(self) -> Mapping[str, Callable[[], xr.Dataset]]:
         return {"curves": self._curves, "simulation": self._simulation}

@@ -15,14 +15,15 @@ Lin et al. 2024 (arXiv 2402.03496); Malladi et al. 2022 (arXiv 2205.10287) for t
 
 import functools
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any, ClassVar
+from dataclasses import dataclass, field
+from typing import Annotated, Any, ClassVar
 
 import jax.numpy as jnp
 import numpy as np
 import xarray as xr
 from hydra.utils import instantiate
 
+from experiments.configuration.ranges import BOUNDS, SEED, SOME, Range, above, at_least, check_apart
 from experiments.problems import Problem, compact, problem
 from experiments.problems.data.dataset import Dataset
 from experiments.problems.losses import squared_error
@@ -40,39 +41,103 @@ SCALED = ("rmsprop", "rf_rmsprop")
 
 @dataclass(frozen=True)
 class RootFree(AbstractStudy):
-    """All methods on all models; see the module."""
+    """All methods on all models; see the module.
+
+    The random search is the same for each method, log-uniform within the ranges below.
+
+    Attributes:
+        data: the data; samples for neither training nor validation are the test set.
+        models: the models that are trained on minibatches, by name; scaling is of the first.
+        mlp: the model of what is done on the full batch.
+        train_samples: to train on.
+        validation_samples: to choose configurations by.
+        batch_size: of the training.
+        steps: of the training.
+        learning_rates: range of each method, of three decades.
+        weight_decay: range.
+        forgetting: range of one minus the momentum.
+        renewal: range of one minus the memory of the preconditioner.
+        configurations: drawn for each method.
+        search_seed: of the configurations.
+        tuning_seeds: of the runs of the search.
+        test_seeds: of the runs that are reported.
+        half_precision: models that are trained in bfloat16 too.
+        scaling_batch_sizes: at which the best learning rate is found.
+        scaling_epochs: of each run of the scaling.
+        scaling_memory: samples that the preconditioner remembers.
+        scaling_rates: range of each method, without momentum.
+        scaling_rungs: learning rates within that range, log-uniform.
+        scaling_seeds: of the runs of the scaling.
+        curvatures: coordinates of the quadratic.
+        quadratic_rate: learning rate on the quadratic.
+        quadratic_steps: steps on the quadratic.
+        edge_samples: on which the edge of stability is reached.
+        edge_rates: the first of `edge_rungs` learning rates, a factor of 4 apart.
+        edge_rungs: number of these learning rates.
+        edge_steps: of each run at the edge.
+        timed_steps: steps whose time is taken.
+    """
 
     title: ClassVar[str] = "Can the square root in adaptive methods be removed?"
     data: Any
     models: Mapping[str, Any]
     mlp: Any
-    train_samples: int
-    validation_samples: int
-    batch_size: int
-    steps: int
-    learning_rates: Mapping[str, Sequence[float]]
-    weight_decay: list[float]
-    forgetting: list[float]
-    renewal: list[float]
-    configurations: int
-    search_seed: int
-    tuning_seeds: list[int]
-    test_seeds: list[int]
-    half_precision: list[str]
-    scaling_batch_sizes: list[int]
-    scaling_epochs: int
-    scaling_memory: int
-    scaling_rates: Mapping[str, Sequence[float]]
-    scaling_rungs: int
-    scaling_seeds: list[int]
-    curvatures: int
-    quadratic_rate: float
-    quadratic_steps: int
-    edge_samples: int
-    edge_rates: Mapping[str, float]
-    edge_rungs: int
-    edge_steps: int
-    timed_steps: int
+    train_samples: Annotated[int, at_least(1)] = 500
+    validation_samples: Annotated[int, at_least(1)] = 400
+    batch_size: Annotated[int, at_least(1)] = 50
+    steps: Annotated[int, at_least(1)] = 300
+    learning_rates: Annotated[Mapping[str, Sequence[float]], BOUNDS] = field(
+        default_factory=lambda: {
+            "sgd": [0.01, 10.0],
+            "adamw": [3e-4, 0.3],
+            "rf_adamw": [0.01, 10.0],
+            "rmsprop": [1e-4, 0.1],
+            "rf_rmsprop": [3e-4, 0.3],
+            "if_shampoo": [3e-4, 0.3],
+        }
+    )
+    weight_decay: Annotated[Sequence[float], BOUNDS] = (1e-6, 0.01)
+    forgetting: Annotated[Sequence[float], BOUNDS] = (0.03, 0.5)
+    renewal: Annotated[Sequence[float], BOUNDS] = (1e-3, 0.1)
+    configurations: Annotated[int, at_least(1)] = 24
+    search_seed: Annotated[int, SEED] = 0
+    tuning_seeds: Annotated[Sequence[int], SOME, SEED] = (1000,)
+    test_seeds: Annotated[Sequence[int], SOME, SEED] = (0, 1, 2, 3, 4, 5, 6, 7)
+    half_precision: Sequence[str] = ("cnn",)
+    scaling_batch_sizes: Annotated[Sequence[int], at_least(1)] = (5, 20, 80)
+    scaling_epochs: Annotated[int, at_least(1)] = 8
+    scaling_memory: Annotated[int, at_least(1)] = 500
+    scaling_rates: Annotated[Mapping[str, Sequence[float]], BOUNDS] = field(
+        default_factory=lambda: {"rmsprop": [3e-4, 0.3], "rf_rmsprop": [3e-3, 3.0]}
+    )
+    scaling_rungs: Annotated[int, at_least(3)] = 16
+    scaling_seeds: Annotated[Sequence[int], SOME, SEED] = (0, 1)
+    curvatures: Annotated[int, at_least(2)] = 9
+    quadratic_rate: Annotated[float, above(0)] = 0.05
+    quadratic_steps: Annotated[int, at_least(1)] = 4000
+    edge_samples: Annotated[int, at_least(1)] = 300
+    edge_rates: Annotated[Mapping[str, float], above(0)] = field(
+        default_factory=lambda: {
+            "sgd": 0.05,
+            "adamw": 1e-4,
+            "rf_adamw": 1e-3,
+            "rmsprop": 5e-5,
+            "rf_rmsprop": 1e-3,
+            "if_shampoo": 1e-3,
+        }
+    )
+    edge_rungs: Annotated[int, at_least(1)] = 5
+    edge_steps: Annotated[int, at_least(20)] = 300
+    timed_steps: Annotated[int, at_least(1)] = 50
+
+    def __post_init__(self):
+        most = Range(lambda size: size <= self.train_samples, f"from 1 to {self.train_samples}")
+        most.check("study.batch_size", self.batch_size)
+        most.check("study.scaling_batch_sizes", list(self.scaling_batch_sizes))
+        for name in self.half_precision:
+            if name not in self.models:
+                raise ValueError(f"study.half_precision: {name} is not in study.models")
+        check_apart("study", self.tuning_seeds, self.test_seeds)
 
     def parts(self) -> Mapping[str, Callable[[], xr.Dataset]]:
         named: dict[str, Callable[[], xr.Dataset]] = {}

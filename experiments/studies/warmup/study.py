@@ -15,10 +15,10 @@ of the ratio times f^2, with f the share that a step has of its full size, r_t o
 what Liu et al. keep constant. For gradients from N(0, sigma^2) that of Adam is 1 / (2 (rho_t - 4)).
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import ClassVar, NamedTuple
+from typing import Annotated, ClassVar, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -30,6 +30,7 @@ from jaxtyping import Array, Float
 
 import rodflow
 from experiments.configuration import config
+from experiments.configuration.ranges import DISTINCT, SEED, above, at_least, inside
 from experiments.setup import optimizers
 from experiments.studies.study import AbstractStudy
 from experiments.studies.warmup import figures as warmup_figures
@@ -53,24 +54,55 @@ class Arm(NamedTuple):
 
 @dataclass(frozen=True)
 class Warmup(AbstractStudy):
-    """Runs of all arms at all learning rates, with minibatches and with the full batch."""
+    """Runs of all arms at all learning rates, with minibatches and with the full batch.
+
+    Attributes:
+        problem: model and data, as for `python -m experiments run`.
+        train: samples.
+        test: further samples; those that are trained on are left out.
+        batch: samples of a minibatch.
+        steps: of each run.
+        measurements: of variance and sharpness, evenly on a logarithmic axis.
+        b2: decay of the second moment.
+        eps: of Adam-eps.
+        warmups: lengths of warmup.
+        wait: steps that Adam-2k's second moments see first.
+        learning_rates: of every arm.
+        shown: the learning rate whose curves are drawn.
+        inits: initial weights.
+        members: runs from each, which draw other batches.
+        seed: of the initial weights and the batches.
+    """
 
     title: ClassVar[str] = "What does warmup prevent: variance, or sharpness?"
-    problem: list[str]
-    train: int
-    test: int
-    batch: int
-    steps: int
-    measurements: int
-    b2: float
-    eps: float
-    warmups: list[int]
-    wait: int
-    learning_rates: list[float]
-    shown: float
-    inits: int
-    members: int
-    seed: int
+    problem: Sequence[str] = (
+        "model=transformer",
+        "model.width=16",
+        "model.depth=1",
+        "data=sorting",
+        "data.length=4",
+    )
+    train: Annotated[int, at_least(1)] = 128
+    test: Annotated[int, at_least(1)] = 256
+    batch: Annotated[int, at_least(1)] = 16
+    steps: Annotated[int, at_least(1)] = 120
+    measurements: Annotated[int, at_least(1)] = 9
+    b2: Annotated[float, inside(0.6, 1)] = 0.999
+    eps: Annotated[float, above(0)] = 1e-4
+    warmups: Annotated[Sequence[int], DISTINCT, at_least(2)] = (5, 20, 60)
+    wait: Annotated[int, at_least(1)] = 100
+    learning_rates: Annotated[Sequence[float], DISTINCT, above(0)] = (0.1, 0.03, 0.01, 0.003, 0.001)
+    shown: float = 0.03
+    inits: Annotated[int, at_least(1)] = 2
+    members: Annotated[int, at_least(2)] = 4
+    seed: Annotated[int, SEED] = 0
+
+    def __post_init__(self):
+        if self.shown not in self.learning_rates:
+            raise ValueError(
+                f"study.shown={self.shown} is none of study.learning_rates="
+                f"{list(self.learning_rates)}"
+            )
 
     def arms(self) -> list[Arm]:
         """Every intervention, and gradient descent."""

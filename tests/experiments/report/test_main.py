@@ -227,7 +227,7 @@ def test_command_line_leaves_page_and_figures(cli, cell, tmp_path):
 @pytest.mark.slow
 def test_a_study_of_another_kind_stands_beside_the_cells(cli, cell, tmp_path):
     tiny = ("trajectories=10", "simulated_steps=20", "steps=10")
-    command = ("experiment=rectification", *(f"experiment.{key}" for key in tiny))
+    command = ("study=rectification", *(f"study.{key}" for key in tiny))
     done = cli(*command, program=("-m", "experiments", "study"))
     assert (done.returncode, done.stderr) == (0, "")
     assert "not rectified" in done.stdout and "runs/rectification" in done.stdout
