@@ -1,7 +1,6 @@
 """The published rod flow (rank 1) and its extension to rank 4, beside the signed rod."""
 
 from collections.abc import Iterator
-from functools import partial
 
 import numpy as np
 
@@ -9,9 +8,8 @@ import rodflow
 from experiments.analysis.table import Table
 from experiments.benchmarks.tracking import SEEDS, chain, over_seeds
 
-FLOWS = {"stable": rodflow.StableFlow, "signed": rodflow.RodFlow} | {
-    f"rank {rank}": partial(rodflow.RodFlow, closure=rodflow.CovarianceRod(rank=rank))
-    for rank in (1, 4)
+FLOWS = {"stable": rodflow.StableFlow(), "signed": rodflow.RodFlow()} | {
+    f"rank {rank}": rodflow.RodFlow(closure=rodflow.CovarianceRod(rank=rank)) for rank in (1, 4)
 }
 
 

@@ -30,7 +30,7 @@ def memory() -> Iterator[Table]:
         params = problem.init(jax.random.key(0))
         gradient = allotted(compiled(jax.vmap(jax.grad(problem.loss)), jnp.stack([params, params])))
         held, beyond = 0, []
-        for flows in ({"rod": rodflow.RodFlow}, None):
+        for flows in ({"rod": rodflow.RodFlow()}, None):
             tracker = rodflow.Tracker(problem.loss, tx, flows)
             state = jax.eval_shape(tracker.init, params)
             held = sum(x.size * x.dtype.itemsize for x in jax.tree.leaves(state.run.state))

@@ -25,7 +25,7 @@ def sweep() -> Iterator[Table | str]:
 
     def member(learning_rate: jax.Array) -> rodflow.Tracking:
         tx = rodflow.OPTIMIZERS["adam"](learning_rate, b2=0.99)
-        flows = {"rod": rodflow.RodFlow}
+        flows = {"rod": rodflow.RodFlow()}
         return rodflow.track(problem.loss, tx, params, num_steps=STEPS, flows=flows)
 
     grid = jnp.geomspace(1e-4, 1e-2, LANES)

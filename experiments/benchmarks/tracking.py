@@ -59,7 +59,7 @@ COLUMNS = ["chain", "each seed", "median", "target", "stable / floor", "distance
 
 def tracking() -> Iterator[Table | str]:
     """Track every chain with the stable flow, the rod flow and twins."""
-    flows = {"stable": rodflow.StableFlow, "rod": rodflow.RodFlow}
+    flows = {"stable": rodflow.StableFlow(), "rod": rodflow.RodFlow()}
     rows = []
     for name, target in targets().items():
         result = over_seeds(chain(name), flows)

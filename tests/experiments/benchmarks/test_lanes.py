@@ -14,7 +14,7 @@ def test_rates_lie_around_that_of_the_configuration():
 
 
 def test_a_lane_is_a_run_after_one_step_of_warmup(quadratic):
-    member = benchmark.tracked({"stable": rodflow.StableFlow}, 40, *benchmark.default_problem())
+    member = benchmark.tracked({"stable": rodflow.StableFlow()}, 40, *benchmark.default_problem())
     found = benchmark.whole(member({"learning_rate": 1e-3}))
     np.testing.assert_array_equal(found.steps, [10, 20, 30, 40])
     # Adam moves each parameter by the rate in each step, at first: 11 of them until the record.
