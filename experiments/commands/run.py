@@ -15,7 +15,6 @@ from rich.console import Console
 from experiments.commands import job as command_line
 from experiments.configuration import config as configuration
 from experiments.storage.files import write_atomically
-from experiments.storage.locks import alone_in
 
 
 @hydra.main(config_path=str(configuration.CONFIGS), config_name="run", version_base="1.3")
@@ -23,34 +22,31 @@ def app(composed: DictConfig) -> None:
     """Run the study that a composed configuration describes."""
     with command_line.job() as folder:
         config = configuration.checked(composed)
-        # First of all, so that a folder that cannot be written costs no minutes of computing.
         resolved = OmegaConf.to_yaml(composed, resolve=True)
         # Imported only now: a mistake in the configuration should not have to wait for JAX.
         from experiments.setup import runtime
 
         console = Console()
-        if config.sweep is None and config.grid is None:
-            write_atomically(folder / "config.yaml", resolved.encode())
         for note in runtime.configure():
             console.print(note, style="dim")
         if config.sweep is not None:
             with runtime.joined(config.distributed):
                 sweep_into(folder, config, console, resolved)
         elif config.grid is None:
-            edge_into(folder, config, console)
+            edge_into(folder, config, console, resolved)
         else:
             grid_into(folder, config, console, resolved)
 
 
-def edge_into(folder: Path, config: configuration.RunConfig, console: Console) -> None:
+def edge_into(
+    folder: Path, config: configuration.RunConfig, console: Console, resolved: str
+) -> None:
     """Run the main job, print its table and leave its results and figure in a folder."""
     from experiments.report import figures, terminal
-    from experiments.runs import single as edge
-    from experiments.storage import results
+    from experiments.runs import single
 
     with terminal.progress("steps") as progress:
-        measured = edge.run(config, progress)
-    results.save(measured, folder / "results.nc")
+        measured = single.run_in(folder, config, resolved, progress)
     write_atomically(folder / "figure.png", figures.png(measured))
     console.print(terminal.table(measured))
     console.print(terminal.remarks(measured), highlight=False)
@@ -62,16 +58,12 @@ def grid_into(
 ) -> None:
     """Run or continue a study of many cells, and print its tables."""
     from experiments.report import terminal
-    from experiments.runs import cell, grid
+    from experiments.runs import grid
 
     assert config.grid is not None
     cells = grid.cells_of(config, folder)
-    with alone_in(folder):
-        for each in cells:
-            cell.check(each)
-        write_atomically(folder / "config.yaml", resolved.encode())
-        with terminal.cell_progress(console, cells) as progress:
-            done = grid.run(cells, config.grid.workers, progress)
+    with terminal.cell_progress(console, cells) as progress:
+        done = grid.run(cells, folder, resolved, config.grid.workers, progress)
     console.print(terminal.study_table(done))
     console.print(terminal.study_remarks(done), highlight=False)
     console.print(f"run folder: {folder}", soft_wrap=True, highlight=False)

@@ -13,7 +13,6 @@ from rich.console import Console
 from experiments.commands import job as command_line
 from experiments.configuration import config as configuration
 from experiments.storage.files import write_atomically
-from experiments.storage.locks import alone_in
 
 
 @hydra.main(config_path=str(configuration.CONFIGS), config_name="study", version_base="1.3")
@@ -30,18 +29,17 @@ def app(composed: DictConfig) -> None:
         runtime.use_all_cores()
 
         from experiments.report import figures, terminal
-        from experiments.studies import running as parts
+        from experiments.studies import running
         from experiments.studies.study import being_shown
 
-        with alone_in(folder):
-            study = instantiate(config.experiment)
-            with terminal.progress("parts") as report:
-                results = parts.run(study, folder, resolved, report)
-            with being_shown(results):
-                drawn = study.figures(results)
-                tables, findings = study.tables(results), study.findings(results)
-            for name, figure in drawn.items():
-                write_atomically(folder / f"{name}.png", figures.rendered(figure, "png"))
+        study = instantiate(config.experiment)
+        with terminal.progress("parts") as report:
+            results = running.run(study, folder, resolved, report)
+        with being_shown(results):
+            drawn = study.figures(results)
+            tables, findings = study.tables(results), study.findings(results)
+        for name, figure in drawn.items():
+            write_atomically(folder / f"{name}.png", figures.rendered(figure, "png"))
         for table in tables:
             console.print(terminal.as_table(table))
         for sentence in findings:
