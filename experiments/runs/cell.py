@@ -76,10 +76,10 @@ def run(cell: Cell, report: Callable[[int, int], None] = lambda done, total: Non
         OSError: Something could not be written; what was written before stays.
     """
     job = cell.job
-    if (whole := job.finished()) is not None:
-        return whole
     # The worker of a grid that was just killed may live for a moment longer than the grid.
-    with job.working(wait=True):
+    with job.working(wait=True) as finished:
+        if finished is not None:
+            return finished
         begin = time.perf_counter()
         programs = _programs(cell)
         state, done = _resumed(job, programs.start)
@@ -92,10 +92,9 @@ def run(cell: Cell, report: Callable[[int, int], None] = lambda done, total: Non
             job.save_checkpoint(state, done)
             report(done, cell.segments)
         times = {"per_step": programs.per_step(state)} if cell.compared else {}
-        pieces = [job.load(_name(k)) for k in range(done)]
-        whole = records.finished([piece.data for piece in pieces], cell.config)
-        seconds = sum(piece.seconds for piece in pieces) + time.perf_counter() - begin
-        return job.finish(whole.assign_attrs(problem=cell.problem), seconds, **times)
+        segments, seconds = zip(*(job.load(_name(k)) for k in range(done)), strict=True)
+        whole = records.finished(segments, cell.config).assign_attrs(problem=cell.problem)
+        return job.finish(whole, sum(seconds) + time.perf_counter() - begin, **times)
 
 
 def equal_pieces(records: int, most: int) -> int:

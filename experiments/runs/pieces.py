@@ -40,26 +40,23 @@ def computed(
         ValueError: Something in the folder is damaged or of another job; it stays.
         OSError: Something could not be written; what was written before stays.
     """
-    if (whole := job.finished()) is not None:
-        return whole
-    with job.working(configuration, shared):
-        wanted = pieces()
+    with job.working(configuration, shared) as whole:
+        wanted = pieces() if whole is None else {}
         if not shared:  # find out what is damaged before minutes are spent
             for name in wanted:
                 if not job.needs(name):
                     job.load(name)
-        while (whole := job.finished()) is None:
+        while whole is None:
             try:
                 _compute_what_is_free(job, wanted, report)
-                if not any(map(job.needs, wanted)):
-                    _finish(job, wanted, joined)
-                else:
-                    report("waiting", job.complete, len(wanted))
-                    time.sleep(PERIOD)
+                _finish(job, wanted, joined)
             except FileNotFoundError:
                 # Another process has finished the job, and removed the pieces on the way.
                 if job.finished() is None:
                     raise
+            if (whole := job.finished()) is None:
+                report("waiting", job.complete, len(wanted))
+                time.sleep(PERIOD)
     return whole
 
 
@@ -80,7 +77,6 @@ def _finish(
     job: Job, pieces: Pieces, joined: Callable[[dict[str, xr.Dataset]], xr.Dataset]
 ) -> None:
     with job.claimed("results") as mine:
-        if mine and job.finished() is None:
-            done = {name: job.load(name) for name in pieces}
-            seconds = sum(piece.seconds for piece in done.values())
-            job.finish(joined({name: piece.data for name, piece in done.items()}), seconds)
+        if mine and job.finished() is None and not any(map(job.needs, pieces)):
+            parts, seconds = zip(*map(job.load, pieces), strict=True)
+            job.finish(joined(dict(zip(pieces, parts, strict=True))), sum(seconds))

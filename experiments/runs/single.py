@@ -32,16 +32,16 @@ def run_in(folder: Path, config: RunConfig, resolved: str, report: Report) -> xr
         folder: The folder.
         config: Configuration of the run.
         resolved: The configuration as YAML, which is left in the folder.
-        report: Called with the action, the steps done, and the steps in total.
+        report: As for `run`.
 
     Raises:
-        ValueError: The folder is in use or of another job; all stays.
-        OSError: Something could not be written; what was written before stays.
+        ValueError: The folder is in use, or holds another job; all stays.
+        OSError: Something could not be written.
     """
     job = Job(folder, Kind.RUN, {"run": configuration.identity(config)})
-    if (finished := job.finished()) is not None:
-        return finished
-    with job.working(resolved):
+    with job.working(resolved) as finished:
+        if finished is not None:
+            return finished
         begin = time.perf_counter()
         return job.finish(run(config, report), time.perf_counter() - begin)
 

@@ -79,12 +79,9 @@ class Sweep(NamedTuple):
             "flows": [flow.name for flow in self.options.flows],
             "chunk": self.options.chunk,  # of lanes in one batch, on which rounding depends
         }
-        identity = {
-            "lanes": json.dumps(lanes, indent=1),
-            "run": configuration.identity(self.config),
-        }
+        told, run = json.dumps(lanes, indent=1), configuration.identity(self.config)
         cut = {"segment": f"{self.options.segment} lanes in a segment"}
-        return Job(self.folder, Kind.SWEEP, identity, cut)
+        return Job(self.folder, Kind.SWEEP, {"lanes": told, "run": run}, cut)
 
 
 def sweep_of(config: RunConfig, folder: Path) -> Sweep:
@@ -112,10 +109,6 @@ def run(sweep: Sweep, resolved: str, report: Callable[[int, int], None]) -> xr.D
         sweep: The sweep.
         resolved: The configuration as YAML, which is left in the folder.
         report: Called with the segments that are complete, by whatever host, and all there are.
-
-    Raises:
-        ValueError: Something in the folder is damaged or of another job; it stays.
-        OSError: Something could not be written; what was written before stays.
     """
 
     def segments() -> pieces.Pieces:
@@ -125,14 +118,11 @@ def run(sweep: Sweep, resolved: str, report: Callable[[int, int], None]) -> xr.D
         order = [(first + place) % sweep.segments for place in range(sweep.segments)]
         return {_name(segment): partial(compute, segment) for segment in order}
 
-    return pieces.computed(
-        sweep.job,
-        resolved,
-        segments,
-        partial(assembled, sweep),
-        lambda _, done, total: report(done, total),
-        shared=True,
-    )
+    def progress(_: str, done: int, total: int) -> None:
+        report(done, total)
+
+    joined = partial(assembled, sweep)
+    return pieces.computed(sweep.job, resolved, segments, joined, progress, shared=True)
 
 
 def computer(sweep: Sweep) -> Callable[[int], xr.Dataset]:

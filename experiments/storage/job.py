@@ -24,7 +24,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import equinox as eqx
 import jax
@@ -35,6 +35,7 @@ import rodflow
 from experiments.storage import files, results
 from experiments.storage.locks import claimed
 
+MARKER = "job.json"
 NAMES = {"kind": "kind", "piece": "piece", "source": "version", "device": "kind of device"}
 """How messages call what files are compared by; the rest is the configuration."""
 
@@ -47,13 +48,6 @@ class Kind(StrEnum):
     SWEEP = "sweep"  # a run with lanes
     STUDY = "study"  # whatever answers a question
     GRID = "grid"  # optimizers x problems, with a cell for each below its folder
-
-
-class Piece(NamedTuple):
-    """One piece of the results of a job, and the seconds that it took."""
-
-    data: xr.Dataset
-    seconds: float
 
 
 @dataclass(frozen=True)
@@ -88,25 +82,27 @@ class Job:
                 path.unlink(missing_ok=True)
         return found
 
-    def check(self) -> None:
-        """Refuse a folder that holds anything of another job, and write nothing.
+    def check(self) -> xr.Dataset | None:
+        """Return the results as `finished` does, but refuse a folder with anything of another job.
 
         Raises:
             ValueError: Something there is damaged or of another job.
         """
-        wanted = self._made if self.finished() is None else self._told
-        with contextlib.suppress(FileNotFoundError):
-            return _check_same(self._marker, files.load(self._marker)[0], wanted)
-        # Without the marker the other files have to tell.
-        for path in self._pieces.glob("*.nc"):
-            self.load(path.stem)
-        if self._checkpoint.exists():
-            _check_same(self._checkpoint, files.load(self._checkpoint)[0], wanted)
+        whole = self.finished()
+        wanted, marker = self._made if whole is None else self._told, self.folder / MARKER
+        try:
+            _check_same(marker, files.load(marker)[0], wanted)
+        except FileNotFoundError:  # the other files have to tell
+            for path in self._pieces.glob("*.nc"):
+                self.load(path.stem)
+            if self._checkpoint.exists():
+                _check_same(self._checkpoint, files.load(self._checkpoint)[0], wanted)
+        return whole
 
     @contextlib.contextmanager
     def working(
         self, configuration: str = "", shared: bool = False, wait: bool = False
-    ) -> Iterator[None]:
+    ) -> Iterator[xr.Dataset | None]:
         """Prepare the folder, and keep other processes out of it for as long as this one works.
 
         Args:
@@ -114,25 +110,28 @@ class Job:
             shared: Let other processes work in the folder too; they share pieces by claims.
             wait: Wait for a process that works in the folder, instead of raising an error.
 
+        Yields:
+            The results if the job is finished, in which case nothing is written; None otherwise.
+
         Raises:
             ValueError: The folder is in use, or holds something of another job; all stays.
             OSError: It cannot be written.
         """
-        self.check()
-        self.folder.mkdir(parents=True, exist_ok=True)
         with contextlib.ExitStack() as lock:
-            if not lock.enter_context(claimed(self.folder / ".lock", wait or shared)):
-                raise ValueError(f"{self.folder} is in use by another run; wait for it or stop it")
-            self.check()  # another process may have begun or finished its work meanwhile
-            if not self._results.exists():
-                files.save(self._marker, self._made)
+            if (whole := self.check()) is None:
+                self.folder.mkdir(parents=True, exist_ok=True)
+                if not lock.enter_context(claimed(self.folder / ".lock", wait or shared)):
+                    raise ValueError(f"{self.folder} is in use by another run; wait or stop it")
+                whole = self.check()  # another process may have begun or ended meanwhile
+            if whole is None:
+                files.save(self.folder / MARKER, self._made)
                 if configuration:
                     files.write_atomically(self.folder / "config.yaml", configuration.encode())
                 if self.cut is not None:
                     self._pieces.mkdir(exist_ok=True)
             if shared:
                 lock.close()
-            yield
+            yield whole
 
     def claimed(self, name: str) -> contextlib.AbstractContextManager[bool]:
         """Claim a piece, or another name among the pieces, as `experiments.storage.locks` does."""
@@ -153,19 +152,19 @@ class Job:
         told = self._made | {"piece": name, "seconds": seconds}
         results.save(piece.assign_attrs(job=json.dumps(told)), self._piece(name))
 
-    def load(self, name: str) -> Piece:
-        """Read a piece.
+    def load(self, name: str) -> tuple[xr.Dataset, float]:
+        """Read a piece, and the seconds that it took.
 
         Raises:
             FileNotFoundError: There is no such piece.
             ValueError: It is damaged, or of another job, or another piece.
         """
-        path, continued = self._piece(name), self._checkpoint.exists()
-        whose = f"delete {self.folder} to begin again" if continued else "delete it"
-        data = results.load(path, whose)
+        path = self._piece(name)
+        deleted = self.folder if self._checkpoint.exists() else "it"
+        data = results.load(path, f"delete {deleted} to have it computed again")
         told = json.loads(data.attrs.pop("job", "{}"))
         _check_same(path, told, self._made | {"piece": name})
-        return Piece(data, float(told["seconds"]))
+        return data, told["seconds"]
 
     def save_checkpoint(self, state: PyTree, done: int) -> None:
         """Write the state after so many pieces; the checkpoint before it stays if that fails."""
@@ -204,10 +203,6 @@ class Job:
     def _made(self) -> dict[str, Any]:
         # Half a job by one version and half by another would be the job of neither.
         return self._told if self.cut is None else {**self._told, **self.cut, **provenance()}
-
-    @property
-    def _marker(self) -> Path:
-        return self.folder / "job.json"
 
     @property
     def _results(self) -> Path:

@@ -19,10 +19,6 @@ def run(
         folder: Where parts and results are kept.
         configuration: All that the numbers depend on, as YAML.
         report: Called with the part in work, the parts done, and the parts in total.
-
-    Raises:
-        ValueError: Something in the folder is damaged or of another job; it stays.
-        OSError: Something could not be written; what was written before stays.
     """
     name = f"{type(study).__module__}.{type(study).__qualname__}"
     identity = {"study": name, "configuration": configuration}
