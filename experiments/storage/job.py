@@ -124,7 +124,8 @@ class Job:
                     raise ValueError(f"{self.folder} is in use by another run; wait or stop it")
                 whole = self.check()  # another process may have begun or ended meanwhile
             if whole is None:
-                files.save(self.folder / MARKER, self._made)
+                if not (self.folder / MARKER).exists():
+                    files.save(self.folder / MARKER, self._made)
                 if configuration:
                     files.write_atomically(self.folder / "config.yaml", configuration.encode())
                 if self.cut is not None:
@@ -157,10 +158,13 @@ class Job:
 
         Raises:
             FileNotFoundError: There is no such piece.
-            ValueError: It is damaged, or of another job, or another piece.
+            ValueError: It is damaged, or of another job, or another piece; or there is none,
+                though a checkpoint continues it.
         """
-        path = self._piece(name)
-        deleted = self.folder if self._checkpoint.exists() else "it"
+        path, continued = self._piece(name), self._checkpoint.exists()
+        if continued and not path.exists():
+            raise ValueError(f"{path} is missing; delete {self.folder} to begin again")
+        deleted = self.folder if continued else "it"
         data = results.load(path, f"delete {deleted} to have it computed again")
         told = json.loads(data.attrs.pop("job", "{}"))
         _check_same(path, told, self._made | {"piece": name})
@@ -245,8 +249,8 @@ def _check_same(path: Path, found: Mapping[str, Any], wanted: Mapping[str, Any])
             old, new = str(found.get(key, "nothing")).splitlines(), str(value).splitlines()
             pairs = itertools.zip_longest(old, new, fillvalue="nothing")
             was, now = next((pair for pair in pairs if pair[0] != pair[1]), ("nothing", str(value)))
-            what = NAMES.get(key, "configuration")
+            differing = f"{was.strip(' ,')} there, {now.strip(' ,')} here"
             raise ValueError(
-                f"{path} is of another {what} ({was.strip()} there, {now.strip()} here); choose "
+                f"{path} is of another {NAMES.get(key, 'configuration')} ({differing}); choose "
                 "another folder with hydra.run.dir=FOLDER, or delete this one"
             )
