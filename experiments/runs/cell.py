@@ -81,17 +81,17 @@ def run(cell: Cell, report: Callable[[int, int], None] = lambda done, total: Non
         if finished is not None:
             return finished
         begin = time.perf_counter()
-        programs = _programs(cell)
-        state, done = _resumed(job, programs.start)
+        start, advance, per_step = _programs(cell)
+        state, done = _resumed(job, start)
         while done < cell.segments:
-            state, tracking = programs.advance(state)
+            state, tracking = jax.block_until_ready(advance(state))
             segment = records.labelled(tracking, cell.seeds, [flow.name for flow in cell.flows])
             now = time.perf_counter()
             job.save(_name(done), segment, now - begin)
             begin, done = now, done + 1
             job.save_checkpoint(state, done)
             report(done, cell.segments)
-        times = {"per_step": programs.per_step(state)} if cell.compared else {}
+        times = {"per_step": per_step(state)} if cell.compared else {}
         segments, seconds = zip(*(job.load(_name(k)) for k in range(done)), strict=True)
         whole = records.finished(segments, cell.config).assign_attrs(problem=cell.problem)
         return job.finish(whole, sum(seconds) + time.perf_counter() - begin, **times)
@@ -102,15 +102,8 @@ def equal_pieces(records: int, most: int) -> int:
     return max(n for n in range(1, most + 1) if records % n == 0)
 
 
-class _Programs(NamedTuple):
-    """The start of all lanes, what moves them by one segment, and what times their flows."""
-
-    start: Callable[[], PyTree]
-    advance: Callable[[PyTree], tuple]
-    per_step: Callable[[PyTree], dict[str, float]]
-
-
-def _programs(cell: Cell) -> _Programs:
+def _programs(cell: Cell) -> tuple[Callable[[], PyTree], Callable, Callable]:
+    """Return what starts all lanes, what moves them by one segment, and what times their flows."""
     config = cell.config
     tx = optimizers.configured(config.optimizer)
     problem = problems.compact(problems.configured(config), tx)
@@ -143,11 +136,8 @@ def _programs(cell: Cell) -> _Programs:
         chosen = {name: flows[name] for name in names}
         return rodflow.Tracker(problem.loss, tx, chosen, every=config.every)
 
-    return _Programs(
-        partial(start, params, keys),
-        lambda state: jax.block_until_ready(advance(state)),
-        lambda state: timing.per_step(tracker_of, state, cell.records),
-    )
+    per_step = partial(timing.per_step, tracker_of, records=cell.records)
+    return partial(start, params, keys), advance, per_step
 
 
 def _resumed(job: Job, start: Callable[[], PyTree]) -> tuple[PyTree, int]:

@@ -5,7 +5,6 @@ made again from it alone.
 """
 
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 import xarray as xr
@@ -13,36 +12,34 @@ import xarray as xr
 import rodflow
 from experiments.configuration.config import RunConfig, identity
 
-# name -> (units, long name); parameters and losses have no unit.
+# name -> long name; all are without a unit, except for the steps at which something diverged.
+_UNITS = {"diverged_at": "optimizer steps"}
 _DISCRETE = {
-    "loss": ("1", "loss of the iterates"),
-    "mean_loss": ("1", "three-step average (1, 2, 1) / 4 of the loss of the iterates"),
-    "oscillation": ("1", "distance between the iterates and their midpoint"),
-    "travelled": ("1", "distance of the iterates from where tracking started"),
-    "diverged_at": ("optimizer steps", "step at which the iterates diverged, -1 if they did not"),
-    "floor": ("1", "distance between the iterates and twins started one rounding unit away"),
+    "loss": "loss of the iterates",
+    "mean_loss": "three-step average (1, 2, 1) / 4 of the loss of the iterates",
+    "oscillation": "distance between the iterates and their midpoint",
+    "travelled": "distance of the iterates from where tracking started",
+    "diverged_at": "step at which the iterates diverged, -1 if they did not",
+    "floor": "distance between the iterates and twins started one rounding unit away",
 }
 _OBSERVED = {
-    "effective_sharpness": (
-        "1",
-        "eigenvalues of the Hessian over the critical value; 1 is the edge",
-    ),
-    "gradient_norm": ("1", "norm of the gradient at the iterates"),
-}
-_OBSERVED_AT_FLOWS = {
-    "effective_sharpness": ("1", "largest effective sharpness at the centre of the flow"),
+    "effective_sharpness": "eigenvalues of the Hessian over the critical value; 1 is the edge",
+    "gradient_norm": "norm of the gradient at the iterates",
 }
 _FLOW = {
-    "distance": ("1", "distance between the centre of the flow and the midpoint of the iterates"),
-    "loss": ("1", "loss that the flow predicts the iterates to average"),
-    "loss_error": ("1", "relative error of the predicted loss against the three-step average"),
-    "extent": ("1", "half-length of the rod in parameter space"),
-    "gradients": ("1", "gradient evaluations per optimizer step"),
-    "hessians": ("1", "Hessian-vector products per optimizer step"),
-    "thirds": ("1", "third derivatives in two directions per optimizer step"),
-    "diverged_at": ("optimizer steps", "step at which the flow diverged, -1 if it did not"),
-    "ensemble_distance": ("1", "distance between the flow and the mean of the run and its twins"),
-    "ensemble_loss_error": ("1", "relative error of the loss against the mean of run and twins"),
+    "distance": "distance between the centre of the flow and the midpoint of the iterates",
+    "loss": "loss that the flow predicts the iterates to average",
+    "loss_error": "relative error of the predicted loss against the three-step average",
+    "extent": "half-length of the rod in parameter space",
+    "gradients": "gradient evaluations per optimizer step",
+    "hessians": "Hessian-vector products per optimizer step",
+    "thirds": "third derivatives in two directions per optimizer step",
+    "diverged_at": "step at which the flow diverged, -1 if it did not",
+    "ensemble_distance": "distance between the flow and the mean of the run and its twins",
+    "ensemble_loss_error": "relative error of the loss against the mean of run and twins",
+}
+_OBSERVED_AT_FLOWS = {
+    "effective_sharpness": "largest effective sharpness at the centre of the flow"
 }
 
 
@@ -62,34 +59,30 @@ def labelled(tracking: rodflow.Tracking, seeds: list[int], flows: list[str]) -> 
     modes = 1 + np.arange(tracking.observed["effective_sharpness"].shape[-1])
     labelled = xr.Dataset(
         coords={
-            "seed": ("seed", np.asarray(seeds), _label("1", "seed of the initial weights")),
+            "seed": ("seed", np.asarray(seeds), _label("seed of the initial weights")),
             "flow": ("flow", flows, {"long_name": "flow"}),
-            "step": ("step", np.asarray(tracking.steps[0]), _label("optimizer steps", "time")),
-            "mode": ("mode", modes, _label("1", "rank of the eigenvalue")),
+            "step": ("step", np.asarray(tracking.steps[0]), _label("time", "optimizer steps")),
+            "mode": ("mode", modes, _label("rank of the eigenvalue")),
         }
     )
-    for name, label in _DISCRETE.items():
-        values = getattr(tracking, name)
-        if values is not None:
-            labelled[name] = (("seed", "step"), np.asarray(values), _label(*label))
-    for name, label in _OBSERVED.items():
-        values = np.asarray(tracking.observed[name])
-        dimensions = ("seed", "step", "mode")[: values.ndim]
-        labelled[name] = (dimensions, values, _label(*label))
+    discrete = {name: getattr(tracking, name) for name in _DISCRETE} | tracking.observed
+    for name, label in (_DISCRETE | _OBSERVED).items():
+        if discrete[name] is not None:  # without twins there is no floor
+            values = np.asarray(discrete[name])
+            dimensions = ("seed", "step", "mode")[: values.ndim]
+            labelled[name] = (dimensions, values, _label(label, _UNITS.get(name, "1")))
 
-    def add(name: str, values: list, label: tuple[str, str]) -> None:
-        key = f"flow_{name}" if name in labelled else name
-        stacked = np.stack([np.asarray(value) for value in values], axis=1)
-        labelled[key] = (("seed", "flow", "step"), stacked, _label(*label))
+    def add(name: str, values: list, label: str) -> None:
+        if all(value is not None for value in values):  # compared with twins, or observed
+            key = f"flow_{name}" if name in labelled else name
+            stacked = np.stack([np.asarray(value) for value in values], axis=1)
+            units = _UNITS.get(name, "1")
+            labelled[key] = (("seed", "flow", "step"), stacked, _label(label, units))
 
     for name, label in _FLOW.items():
-        values = [getattr(tracking.flows[flow], name) for flow in flows]
-        if all(value is not None for value in values):  # None: compared with twins there are not
-            add(name, values, label)
-    observed = [tracking.flows[flow].observed for flow in flows]
+        add(name, [getattr(tracking.flows[flow], name) for flow in flows], label)
     for name, label in _OBSERVED_AT_FLOWS.items():
-        if all(seen is not None for seen in observed):
-            add(name, [seen[name] for seen in observed], label)
+        add(name, [(tracking.flows[flow].observed or {}).get(name) for flow in flows], label)
     return labelled
 
 
@@ -107,13 +100,14 @@ def finished(segments: Sequence[xr.Dataset], config: RunConfig, along: str = "st
     mean = whole.distance.mean("step", skipna=False)
     whole["improvement"] = mean.sel(flow="stable", drop=True) / mean
     label = "mean distance of the stable flow over mean distance of the flow"
-    whole["improvement"].attrs = _label("1", label)
-    whole["learning_rate"] = ((), config.optimizer.learning_rate, _label("1", "learning rate"))
+    whole["improvement"].attrs = _label(label)
+    whole["learning_rate"] = ((), config.optimizer.learning_rate, _label("learning rate"))
     whole.attrs = {
         "title": f"Rod flow against the iterates of {config.optimizer.name}",
         "optimizer": config.optimizer.name,
-        "problem": _stem(config.model),
-        "data": _stem(config.data),
+        # The targets of their configurations, as in `experiments.problems.models.mlp.mlp`.
+        "problem": config.model._target_.rpartition(".")[2],
+        "data": config.data._target_.rpartition(".")[2],
         "configuration": identity(config),
     }
     return whole
@@ -122,17 +116,12 @@ def finished(segments: Sequence[xr.Dataset], config: RunConfig, along: str = "st
 def timed(results: xr.Dataset, seconds: dict[str, float]) -> xr.Dataset:
     """Add the wall-clock times of `"discrete"`, and of each flow on top of that."""
     flows = [seconds[str(flow)] for flow in results.flow.values]
-    label = _label("s", "wall-clock time on top of the discrete run, compilation excluded")
-    discrete = _label("s", "wall-clock time of the discrete run, compilation excluded")
+    label = _label("wall-clock time on top of the discrete run, compilation excluded", "s")
+    discrete = _label("wall-clock time of the discrete run, compilation excluded", "s")
     return results.assign(
         seconds=("flow", flows, label), discrete_seconds=((), seconds["discrete"], discrete)
     )
 
 
-def _stem(group: Any) -> str:
-    # What a configuration instantiates, `experiments.problems.models.mlp.mlp`, says what it is.
-    return group._target_.rpartition(".")[2]
-
-
-def _label(units: str, long_name: str) -> dict[str, str]:
+def _label(long_name: str, units: str = "1") -> dict[str, str]:
     return {"units": units, "long_name": long_name}
