@@ -67,8 +67,8 @@ class AbstractStudy(abc.ABC):
 
     @staticmethod
     @abc.abstractmethod
-    def shown(results: xr.Dataset) -> Shown:
-        """Compute from the joined results, once, everything that tables and figures need."""
+    def show(results: xr.Dataset) -> Shown:
+        """Compute everything that is shown from the joined results, once."""
 
 
 def along(dimension: str, parts: Mapping[str, xr.Dataset]) -> xr.Dataset:
@@ -101,7 +101,7 @@ def shown_of(results: xr.Dataset) -> Shown:
     """
     study = study_of(results)
     with _of_this_version(results):
-        return study.shown(results)
+        return study.show(results)
 
 
 @contextlib.contextmanager

@@ -73,7 +73,7 @@ class BeyondNetworks(AbstractStudy):
         )
 
     @staticmethod
-    def shown(results: xr.Dataset) -> Shown:
+    def show(results: xr.Dataset) -> Shown:
         found = measured(results)
         return Shown(results, tables.tables(found), tables.findings(found), figures.draws(found))
 

@@ -118,7 +118,7 @@ class Coevolution(AbstractStudy):
         return analysed(results)
 
     @staticmethod
-    def shown(results: xr.Dataset) -> Shown:
+    def show(results: xr.Dataset) -> Shown:
         return Shown(
             results, tables.tables(results), tables.findings(results), figures.draws(results)
         )

@@ -46,7 +46,7 @@ class Rectification(AbstractStudy):
         return xr.merge(parts.values(), combine_attrs="drop")
 
     @staticmethod
-    def shown(results: xr.Dataset) -> Shown:
+    def show(results: xr.Dataset) -> Shown:
         found = results.assign(
             rectified=results.variance * results.factor**2,
             rectified_theory=results.theory * results.factor**2,

@@ -92,7 +92,7 @@ class RootFree(AbstractStudy):
         return xr.merge(whole, join="exact", combine_attrs="drop")
 
     @staticmethod
-    def shown(results: xr.Dataset) -> Shown:
+    def show(results: xr.Dataset) -> Shown:
         found = measured(results)
         return Shown(results, tables.tables(found), tables.findings(found), figures.draws(found))
 
