@@ -98,9 +98,9 @@ def markdown(cells: Cells) -> str:
     """Render two tables of a README: the models on every cell, and their medians over the cells."""
     found = compared(cells)
     rows = []
-    for name, *entries in zip(summary.names(cells), *found.values(), strict=True):
+    for place, *entries in zip(summary.places(cells), *found.values(), strict=True):
         best = np.fmin.reduce([entry.distance for entry in entries if entry is not None])
-        rows.append([name, *(_shown(entry, best) for entry in entries)])
+        rows.append([", ".join(place), *(_shown(entry, best) for entry in entries)])
     medians = []
     for flow, column in found.items():
         present = [entry for entry in column if entry is not None]

@@ -24,9 +24,9 @@ class Grid(NamedTuple):
     columns: list[str]
     entries: dict[tuple[str, str], Summary]
 
-    def row(self, name: str) -> list[Summary | None]:
-        """Return the entries of a row, None where there is none."""
-        return [self.entries.get((name, column)) for column in self.columns]
+    def along_rows(self) -> dict[str, list[Summary | None]]:
+        """Return the entries of each row, None where there is none."""
+        return {row: [self.entries.get((row, name)) for name in self.columns] for row in self.rows}
 
 
 def flows(cells: Cells) -> list[str]:
@@ -53,25 +53,21 @@ def rows(cells: Cells) -> list[str]:
     return found
 
 
-def names(cells: Cells) -> list[str]:
-    """Name each cell: its row and its optimizer."""
+def places(cells: Cells) -> list[tuple[str, str]]:
+    """Return the place of each cell: its row and its optimizer."""
     return [
-        f"{row}, {cell.attrs['optimizer']}" for row, cell in zip(rows(cells), cells, strict=True)
+        (row, str(cell.attrs["optimizer"])) for row, cell in zip(rows(cells), cells, strict=True)
     ]
 
 
 def grid(cells: Cells, flow: str) -> Grid:
     """Summarize a flow on all cells that have it; optimizers in the order of the library."""
-    known = list(rodflow.OPTIMIZERS)
-    names = rows(cells)
-    present = {str(cell.attrs["optimizer"]) for cell in cells}
+    known, found = list(rodflow.OPTIMIZERS), places(cells)
+    present = {optimizer for _, optimizer in found}
     columns = [name for name in known if name in present] + sorted(present - set(known))
-    entries = {
-        (row, str(cell.attrs["optimizer"])): summarize(cell, flow)
-        for row, cell in zip(names, cells, strict=True)
-        if flow in cell.flow.values
-    }
-    return Grid(list(dict.fromkeys(names)), columns, entries)
+    pairs = [(at, cell) for at, cell in zip(found, cells, strict=True) if flow in cell.flow.values]
+    entries = {at: summarize(cell, flow) for at, cell in pairs}
+    return Grid(list(dict.fromkeys(row for row, _ in found)), columns, entries)
 
 
 def worst(cells: Cells, flow: str = "rod") -> list[tuple[str, Summary]]:
@@ -105,7 +101,7 @@ def markdown(cells: Cells, flow: str = "rod") -> str:
     Bold is an improvement below 1, † a cell short of the edge, ‡ one of which a seed diverged.
     """
     found = grid(cells, flow)
-    body = [[name, *map(_entry, found.row(name))] for name in found.rows]
+    body = [[name, *map(_entry, entries)] for name, entries in found.along_rows().items()]
     return table.markdown(["", *found.columns], body)
 
 

@@ -19,7 +19,7 @@ from rich.table import Table
 import rodflow
 from experiments import problems
 from experiments.analysis.comparison import onset
-from experiments.analysis.verdicts import number
+from experiments.analysis.numbers import number
 from experiments.configuration import config
 from experiments.configuration.functions import FlowName
 from experiments.setup.clock import best_seconds

@@ -34,9 +34,9 @@ from matplotlib.ticker import LogLocator, NullFormatter, StrMethodFormatter
 from rich.console import Console
 from rich.table import Table
 
+from experiments.analysis import style
 from experiments.benchmarks.scaling_process import LANES, LONG, MANY, SHORT, STEPS
 from experiments.commands.job import add_parts
-from experiments.report import figures
 from experiments.setup.clock import Arithmetic, bound
 from experiments.setup.runtime import cores
 from experiments.storage.files import write_atomically
@@ -97,7 +97,7 @@ def lanes(console: Console, axes: list, counts: list[int]) -> None:
     slopes = [f"{exponent(LANES, speeds[n]):.2f}" for n in counts]
     table.add_row("exponent", *slopes, f"{exponent(LANES, found[1]['bytes']):.2f}")
     console.print(table)
-    for count, shade, marker in zip(counts, COLOURS, figures.MARKERS, strict=False):
+    for count, shade, marker in zip(counts, COLOURS, style.MARKERS, strict=False):
         line: dict[str, Any] = {"color": shade, "marker": marker, **LINE}
         throughput.plot(LANES, speeds[count], label=of_devices(count), **line)
         memory.plot(LANES, np.array(found[count]["bytes"]) / 1e6, **line)
@@ -230,7 +230,7 @@ def swept(folder: Path, on: list[int], count: int) -> tuple[float, float]:
 COLOURS = ("#000000", "#0072B2", "#009E73", "#CC79A7")
 LINE: dict[str, Any] = {"linewidth": 1.2, "markersize": 4}
 DISCRETE = LINE | {"color": "#7F7F7F", "marker": "X", "label": "discrete run"}
-WITH_ROD = LINE | {"color": figures.FLOWS["rod"].color, "marker": "P", "label": "with rod flow"}
+WITH_ROD = LINE | {"color": style.FLOWS["rod"].color, "marker": "P", "label": "with rod flow"}
 PARTS = {"lanes": lanes, "cost": cost, "program": program, "processes": processes}
 
 
@@ -240,7 +240,7 @@ def scaling(console: Console, parts: list[str], path: Path = FIGURE) -> None:
     # A CPU is split into as many devices as are asked for.
     counts = [count for count in DEVICES if not cards or count <= len(cards)]
     console.print(machine(cards), style="bold", highlight=False)
-    with mpl.rc_context(figures.STYLE):
+    with mpl.rc_context(style.STYLE):
         figure = Figure(figsize=(7.2, 4.8), layout="constrained")
         axes = list(figure.subplots(2, 2).flat)
         for part in parts:
@@ -264,7 +264,7 @@ def scaling(console: Console, parts: list[str], path: Path = FIGURE) -> None:
         (devices, counts), (runs, kinds) = drawn
         handles, labels = devices + runs, counts + kinds
         figure.legend(handles, labels, loc="outside upper center", ncols=len(labels))
-    write_atomically(path, figures.rendered(figure, "png"))
+    write_atomically(path, style.rendered(figure, "png"))
     console.print(f"figure: {path}", highlight=False)
 
 

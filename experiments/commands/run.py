@@ -72,8 +72,8 @@ def grid_into(
         write_atomically(folder / "config.yaml", resolved.encode())
         with terminal.cell_progress(console, cells) as progress:
             done = grid.run(cells, config.grid.workers, progress)
-    console.print(terminal.study_table(done))
-    console.print(terminal.study_remarks(done), highlight=False)
+    console.print(terminal.grid_table(done))
+    console.print(terminal.grid_remarks(done), highlight=False)
     console.print(f"run folder: {folder}", soft_wrap=True, highlight=False)
 
 

@@ -29,22 +29,21 @@ def app(composed: DictConfig) -> None:
             console.print(note, style="dim")
         runtime.use_all_cores()
 
-        from experiments.report import figures, terminal
+        from experiments.analysis.style import rendered
+        from experiments.report import terminal
         from experiments.studies import running as parts
-        from experiments.studies.study import being_shown
+        from experiments.studies.study import shown_of
 
         with alone_in(folder):
             study = instantiate(config.experiment)
             with terminal.progress("parts") as report:
                 results = parts.run(study, folder, resolved, report)
-            with being_shown(results):
-                drawn = study.figures(results)
-                tables, findings = study.tables(results), study.findings(results)
-            for name, figure in drawn.items():
-                write_atomically(folder / f"{name}.png", figures.rendered(figure, "png"))
-        for table in tables:
+            shown = shown_of(results)
+            for name, figure in shown.figures().items():
+                write_atomically(folder / f"{name}.png", rendered(figure, "png"))
+        for table in shown.tables:
             console.print(terminal.as_table(table))
-        for sentence in findings:
+        for sentence in shown.findings:
             console.print(sentence, highlight=False)
         console.print(f"run folder: {folder}", soft_wrap=True, highlight=False)
 

@@ -1,4 +1,4 @@
-"""What a report is of: the cells of tracked runs and the other studies, read from their files."""
+"""The content of a report: cells of grids, runs and studies, read from their files."""
 
 import json
 import re
@@ -10,7 +10,7 @@ import xarray as xr
 
 from experiments.analysis import summary
 from experiments.storage import results
-from experiments.studies.study import study_of
+from experiments.studies.study import Shown, shown_of, study_of
 
 NEEDED = {
     "dimension": {"seed", "flow", "step", "mode"},
@@ -41,10 +41,10 @@ def find(runs: Sequence[Path]) -> list[Path]:
 
 
 class Loaded(NamedTuple):
-    """What was found: the cells of tracked runs, and studies of another kind."""
+    """Results that were found: cells (a run is one of one seed), and studies as they are shown."""
 
     cells: list[xr.Dataset]
-    studies: list[xr.Dataset]
+    studies: list[Shown]
 
 
 def load_all(runs: Sequence[Path]) -> Loaded:
@@ -52,7 +52,7 @@ def load_all(runs: Sequence[Path]) -> Loaded:
 
     Raises:
         OSError: a file cannot be read, or is no netCDF file.
-        ValueError: a folder has no results, or there are none but of sweeps, or those of neither.
+        ValueError: a folder has no results or those of sweeps alone, or a file has other results.
     """
     found = find(runs)
     loaded = [each for each in map(load, found) if "sweep" not in each.attrs]
@@ -60,22 +60,22 @@ def load_all(runs: Sequence[Path]) -> Loaded:
         raise ValueError(f"cannot use {found[0]}: {OF_A_SWEEP}")
     return Loaded(
         [results for results in loaded if "study" not in results.attrs],
-        [results for results in loaded if "study" in results.attrs],
+        [shown_of(results) for results in loaded if "study" in results.attrs],
     )
 
 
 def load(path: Path) -> xr.Dataset:
-    """Read one cell, one study of another kind, or one sweep.
+    """Read the results of a cell, a run, a study or a sweep.
 
     Raises:
         OSError: the file cannot be read, or is no netCDF file.
-        ValueError: it is broken inside, or the results of none of them.
+        ValueError: the file is broken inside, or has other results.
     """
     try:
         loaded = results.load(path)
     except OSError:
         raise
-    except Exception as error:  # whatever netCDF4 and xarray meet in a file that is broken inside
+    except Exception as error:  # netCDF4 and xarray raise many kinds in a file that is broken
         raise ValueError(f"cannot use {path}: {error}") from error
     if "study" in loaded.attrs:
         study_of(loaded)
@@ -107,7 +107,7 @@ def _timed(cell: xr.Dataset, path: Path) -> xr.Dataset:
         if per_step := taken.get("per_step"):
             flows = [per_step[str(flow)] / per_step["iterates"] for flow in cell.flow.values]
             cell = cell.assign(relative_time=("flow", flows))
-    # What is not there or cannot be read is worth no more than a remark that is missing.
+    # Times that are missing or cannot be read are left out.
     except (OSError, ValueError, KeyError, TypeError, ZeroDivisionError):
         return cell
     return cell

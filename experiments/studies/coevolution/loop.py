@@ -8,6 +8,7 @@ has kept from an earlier run counts with the time that reading it took.
 from collections.abc import Mapping
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import xarray as xr
 
@@ -42,7 +43,7 @@ def ways(task: Task, alleles: Mapping[str, np.ndarray], rate: float, seed: int) 
     every, one = (_seconds(task, genomes, together, rate, seed) for together in (len(own), 1))
     seconds = np.array([every, one, np.mean(own, axis=0)])
     loss, params, _ = task.problem(
-        jax.tree.map(lambda gene: gene[0], genomes), np.float32(rate), np.uint32(seed)
+        jax.tree.map(lambda gene: gene[0], genomes), jnp.float32(rate), jnp.uint32(seed)
     )
     count = arithmetic(jax.value_and_grad(loss), params).times(task.steps)
     return xr.Dataset(

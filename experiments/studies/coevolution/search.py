@@ -56,8 +56,8 @@ def searched(
     wanted = np.tile(abs(ladder.places) <= ladder.points // 2, (architectures, 1))
     for turn in range(ladder.widenings + 1):
         rows, columns = np.nonzero(wanted & np.isnan(found.initial[..., 0]))
-        runs = (np.repeat(x, seeds) for x in (rows, columns))
-        outcome = train(*runs, np.tile(np.arange(seeds), len(rows)))
+        every = np.tile(np.arange(seeds), len(rows))
+        outcome = train(np.repeat(rows, seeds), np.repeat(columns, seeds), every)
         for whole, part in zip(found, outcome, strict=True):
             whole[rows, columns] = part.reshape(len(rows), -1)
         final, initial = (x[..., :search_seeds] for x in (found.final, found.initial))

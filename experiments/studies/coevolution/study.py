@@ -126,9 +126,10 @@ class Coevolution(AbstractStudy):
     def _task(self, name: str) -> Task:
         data = digits(self.training + self.held_out)
         inputs = data.inputs.reshape(len(data.inputs), -1)
-        parts = (np.s_[: self.training], np.s_[self.training :])
-        split = (Dataset(inputs[part], data.targets[part]) for part in parts)
-        return Task(name, *split, self.loss, self.steps)
+        cut = self.training
+        training = Dataset(inputs[:cut], data.targets[:cut])
+        held_out = Dataset(inputs[cut:], data.targets[cut:])
+        return Task(name, training, held_out, self.loss, self.steps)
 
     def _optimizer(self, name: str) -> xr.Dataset:
         task = self._task(name)

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from functools import partial
+from typing import Any
 
 import numpy as np
 import xarray as xr
@@ -142,7 +143,7 @@ def _climbs(found: Measures) -> Figure:
     panels[0].set_ylabel("largest loss over that at the start")
     style.lettered(panels, ["Variance of the ratio (0: at the left)", "Effective sharpness"])
     figure.supxlabel(f"median over the first {FIRST} steps")
-    mark = {"marker": "o", "linestyle": "", "markersize": 4}
+    mark: dict[str, Any] = {"marker": "o", "linestyle": "", "markersize": 4}
     marks = [Line2D([], [], color=color, label=arm, **mark) for arm, color in colors.items()]
     grey = mark | {"color": "#8C8C8C"}
     marks.append(Line2D([], [], label="minibatch", **grey))
