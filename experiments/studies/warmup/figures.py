@@ -144,10 +144,9 @@ def _climbs(found: Measures) -> Figure:
     style.lettered(panels, ["Variance of the ratio (0: at the left)", "Effective sharpness"])
     figure.supxlabel(f"median over the first {FIRST} steps")
     mark: dict[str, Any] = {"marker": "o", "linestyle": "", "markersize": 4}
-    marks = [Line2D([], [], color=color, label=arm, **mark) for arm, color in colors.items()]
-    grey = mark | {"color": "#8C8C8C"}
-    marks.append(Line2D([], [], label="minibatch", **grey))
-    marks.append(Line2D([], [], label="full batch", markerfacecolor="none", **grey))
+    marks = [Line2D([], [], color=c, mfc=c, label=arm, **mark) for arm, c in colors.items()]
+    for gradients, fill in zip(GRADIENTS, ("#8C8C8C", "none"), strict=True):
+        marks.append(Line2D([], [], color="#8C8C8C", mfc=fill, label=gradients, **mark))
     figure.legend(handles=marks, loc="outside right center", fontsize=6.5)
     return figure
 
