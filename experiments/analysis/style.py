@@ -99,15 +99,6 @@ def lettered(panels: Iterable[Axes], titles: Iterable[str]) -> None:
         panel.set_title(f"$\\bf{{{letter}}}$  {title}")
 
 
-def logarithmic(panels: Iterable[Axes], x: bool = True, y: bool = True) -> None:
-    """Make axes of panels logarithmic."""
-    for panel in panels:
-        if x:
-            panel.set_xscale("log")
-        if y:
-            panel.set_yscale("log")
-
-
 def rendered(figure: Figure, kind: str) -> bytes:
     """Render a figure as the bytes of a file, the same every time: "png" or "pdf"."""
     content = BytesIO()

@@ -42,10 +42,9 @@ def _losses(found: xr.Dataset) -> Figure:
             line = {"color": color, "linestyle": dashes, "linewidth": 1.2}
             middle = run.middle.where(np.isfinite(run.middle))
             axes.plot(run.passes.mean("seed"), middle, label=run.label.item(), **line)
-        axes.set_yscale("log")
         # Losses that blow up would leave no room for the others.
+        axes.set(yscale="log", xmargin=0)
         axes.set_ylim(top=3 * float(one.excess.isel(record=0).max()))
-        axes.margins(x=0)
     style.lettered(panels, map(str, found.problem.values))
     free.axis("off")
     free.legend(*panels[0].get_legend_handles_labels(), loc="center left", fontsize=7.5)

@@ -25,21 +25,13 @@ SMALLEST_LOSS = 1e-30  # whose logarithm is taken
 
 
 class Run(NamedTuple):
-    """One run or several; the first record is at the start.
+    """One run or several; the first record is at the start."""
 
-    Attributes:
-        passes: spent so far, on gradients and losses alike.
-        loss: on all samples, the evaluation of which is not counted.
-        gradients: evaluations of gradients.
-        losses: evaluations of losses.
-        accuracy: on the samples held out; NaN if there are none.
-    """
-
-    passes: Float[Numbers, "*runs records"]
-    loss: Float[Numbers, "*runs records"]
-    gradients: Int[Numbers, "*runs"]
-    losses: Int[Numbers, "*runs"]
-    accuracy: Float[Numbers, "*runs"]
+    passes: Float[Numbers, "*runs records"]  # spent so far, on gradients and losses alike
+    loss: Float[Numbers, "*runs records"]  # on all samples, the evaluation of which is not counted
+    gradients: Int[Numbers, "*runs"]  # evaluations of gradients
+    losses: Int[Numbers, "*runs"]  # evaluations of losses
+    accuracy: Float[Numbers, "*runs"]  # on the samples held out; NaN if there are none
 
 
 Runner = Callable[[Sequence[float], Sequence[int]], Run]
@@ -105,19 +97,12 @@ def runner(problem: Problem, method: Method, batch_size: int, passes: int, recor
 
 
 class Tuned(NamedTuple):
-    """A learning rate, and all that were tried.
+    """A learning rate, and all that were tried."""
 
-    Attributes:
-        learning_rate: the best.
-        interior: True if those on both sides were worse.
-        rates: all that were tried, in ascending order.
-        losses: the final loss at each.
-    """
-
-    learning_rate: float
-    interior: bool
-    rates: Float[np.ndarray, " rungs"]
-    losses: Float[np.ndarray, " rungs"]
+    learning_rate: float  # the best
+    interior: bool  # True if those on both sides were worse
+    rates: Float[np.ndarray, " rungs"]  # all that were tried, in ascending order
+    losses: Float[np.ndarray, " rungs"]  # the final loss at each
 
 
 def tune(run: Runner, seeds: Sequence[int], around: float = 1.0) -> Tuned:

@@ -37,10 +37,8 @@ def _transfer(results: xr.Dataset) -> Figure:
         axes.set_xlabel("trained with")
     own.axvline(0, **EDGE)
     _with_interval(own, results, "advantage_of_own", [""] * len(names), "#0072B2")
-    own.set_xlabel("decades")
-    own.set_box_aspect(1 / 0.55)
-    titles = ("log$_{10}$ final loss", "interaction, decades", "its diagonal")
-    style.lettered(panels, titles)
+    own.set(xlabel="decades", box_aspect=1 / 0.55)
+    style.lettered(panels, ("log$_{10}$ final loss", "interaction, decades", "its diagonal"))
     return figure
 
 
@@ -62,8 +60,7 @@ def _rates(results: xr.Dataset) -> Figure:
         common = one.notnull().all("architecture").values
         middle = one.median("architecture").values
         axes.plot(rates[common], middle[common], color="#0072B2", linewidth=1.6)
-        axes.set_title(_label(name))
-        axes.set_xscale("log")
+        axes.set(title=_label(name), xscale="log")
         nearest = abs(np.log(chosen[:, None] / rates)).argmin(axis=1)
         seen, counted = np.unique(nearest, return_counts=True)
         floor = np.full(len(seen), least - 0.1 * (most - least))
@@ -85,16 +82,14 @@ def _sharpness(results: xr.Dataset) -> Figure:
         look = {"color": COLORS[index % len(COLORS)], "marker": MARKERS[index % len(MARKERS)]}
         look |= {"s": 9, "linewidths": 0, "alpha": 0.8, "label": _label(str(name))}
         scatter.scatter(one.sharpness.values, -one.score.values, **look)
-    scatter.set_xscale("log")
-    scatter.set_xlabel("effective sharpness at the end")
-    scatter.set_ylabel("log$_{10}$ final loss")
+    labels = {"xlabel": "effective sharpness at the end", "ylabel": "log$_{10}$ final loss"}
+    scatter.set(xscale="log", **labels)
     figure.legend(loc="outside upper center", ncols=5, handletextpad=0.1)
     shift.axvline(0, **EDGE)
     _with_interval(shift, results, "rank_shift", _labels(results.trained_with), "#D55E00")
     shift.set_xlabel("own rank, selected $-$ random")
     _with_interval(shares, results, "shares", list(map(str, results.source.values)), "#009E73")
-    shares.set_xlim(0, 1)
-    shares.set_xlabel("share")
+    shares.set(xlim=(0, 1), xlabel="share")
     titles = ("At the best rate (dashed: the edge)", "Change of rank", "Variance")
     style.lettered(panels, titles)
     return figure

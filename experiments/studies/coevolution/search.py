@@ -13,17 +13,11 @@ Index = Int[np.ndarray, " runs"]
 
 
 class Ladder(NamedTuple):
-    """A grid of points around 0, and its continuation.
+    """A grid of points around 0, and its continuation."""
 
-    Attributes:
-        points: of the grid that all architectures have, an odd number.
-        widening: points that it is continued by where the best is at an end.
-        widenings: how often at most.
-    """
-
-    points: int
-    widening: int
-    widenings: int
+    points: int  # of the grid that all architectures have, an odd number
+    widening: int  # points that it is continued by where the best is at an end
+    widenings: int  # how often at most
 
     @property
     def places(self) -> Int[np.ndarray, " places"]:

@@ -22,25 +22,15 @@ from experiments.studies.lanes import Numbers
 
 
 class Task(NamedTuple):
-    """Everything that a lane needs besides its architecture, learning rate and seed.
+    """Everything that a lane needs besides its architecture, learning rate and seed."""
 
-    Attributes:
-        optimizer: a name of `CONTENDERS`.
-        training: flattened images to train on.
-        held_out: other images.
-        measure: loss between outputs and targets.
-        steps: of the optimizer.
-        depth: hidden layers that there is room for.
-        width: units of a layer that there is room for.
-    """
-
-    optimizer: str
-    training: Dataset
-    held_out: Dataset
-    measure: Callable[[Array, Array], Array]
-    steps: int
-    depth: int = DEPTH
-    width: int = WIDTH
+    optimizer: str  # a name of `CONTENDERS`
+    training: Dataset  # flattened images to train on
+    held_out: Dataset  # other images
+    measure: Callable[[Array, Array], Array]  # loss between outputs and targets
+    steps: int  # of the optimizer
+    depth: int = DEPTH  # hidden layers that there is room for
+    width: int = WIDTH  # units of a layer that there is room for
 
     def problem(self, genome: Genome, rate: Array, seed: Array) -> tuple[Callable, PyTree, Any]:
         """Build loss, initial parameters and optimizer."""

@@ -30,10 +30,8 @@ def rectification(results: xr.Dataset) -> Figure:
         "The same, rectified",
     )
     style.lettered(figure.axes, titles)
-    style.logarithmic(figure.axes)
     for axes in figure.axes:
-        axes.margins(x=0)
-    factors.set_yscale("linear")
+        axes.set(xscale="log", yscale="linear" if axes is factors else "log", xmargin=0)
     for axes in (lengths, plain):
         axes.legend(loc="best", fontsize=6.5)
     figure.supxlabel("optimizer steps")

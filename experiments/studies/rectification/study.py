@@ -19,7 +19,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import xarray as xr
-from jaxtyping import Array, Float, Key
+from jaxtyping import Array, Float
 
 import rodflow
 from experiments.studies.rectification import figures, tables
@@ -64,9 +64,7 @@ class Rectification(AbstractStudy):
 
     def _simulation(self) -> xr.Dataset:
         t = np.arange(1, self.simulated_steps + 1)
-        variance = jax.jit(jax.vmap(self._variance, in_axes=(0, None)))(
-            jnp.asarray(self.means), jax.random.key(self.seed)
-        )
+        variance = rodflow.sweep(self._variance, {"mean": self.means})
         rho, r = rodflow.rectification(t, self.b2)
         with np.errstate(divide="ignore"):
             theory = np.where(rho > 4, rho / (2 * (rho - 2) * (rho - 4)), np.nan)
@@ -80,10 +78,12 @@ class Rectification(AbstractStudy):
             {"b2": self.b2, "trajectories": self.trajectories},
         )
 
-    def _variance(self, mean: Float[Array, ""], key: Key[Array, ""]) -> Float[Array, " steps"]:
+    def _variance(self, values: dict[str, Array]) -> Float[Array, " steps"]:
         # The same noise for every mean, so that the curves differ by the mean alone.
+        key = jax.random.key(self.seed)
+
         def step(nu, t):
-            g = mean + jax.random.normal(jax.random.fold_in(key, t), (self.trajectories,))
+            g = values["mean"] + jax.random.normal(jax.random.fold_in(key, t), (self.trajectories,))
             nu = self.b2 * nu + (1 - self.b2) * g**2
             return nu, jnp.var(jnp.sqrt((1 - self.b2 ** (t + 1.0)) / nu))
 

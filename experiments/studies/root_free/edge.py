@@ -95,10 +95,8 @@ def on_network(
         steps: of the optimizer.
     """
 
-    @jax.jit
-    @jax.vmap
-    def lane(learning_rate: Float[Array, ""]) -> Tracked:
-        tx = chain(method, learning_rate, samples)
+    def member(values: dict[str, Array]) -> Tracked:
+        tx = chain(method, values["learning_rate"], samples)
 
         def observe(state: rodflow.PhaseState) -> Float[Array, ""]:
             return effective_sharpness(problem, tx, state)[0]
@@ -112,7 +110,7 @@ def on_network(
         stable, rod = (tracking.flows[name].distance for name in ("stable", "rod"))
         return Tracked(tracking.observed, stable, rod, tracking.diverged_at[-1] >= 0, single)
 
-    return Tracked(*map(np.asarray, lane(jnp.asarray(rates, jnp.float32))))
+    return jax.device_get(rodflow.sweep(member, {"learning_rate": rates}))
 
 
 def _single(

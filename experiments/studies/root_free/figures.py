@@ -77,14 +77,13 @@ def _batch_size(found: Measures) -> Figure:
             losses = losses.where(np.isfinite(losses))
             axes.plot(one.scaling_rate, losses, color=shade, linewidth=1.2, label=f"B = {size}")
             axes.axvline(rate, color=shade, linewidth=0.8, linestyle=":")
-        axes.set_xlabel("learning rate")
+        axes.set(xlabel="learning rate", xscale="log", yscale="log")
         color, expected = COLORS[method], EXPONENTS[method]
         label = f"{LABELS[method]}: {slope:z.2f}"
         summary.plot(sizes, best / best[0], "o", color=color, markersize=4.5, label=label)
         law = (sizes / sizes[0]) ** expected
         line = {"color": color, "linewidth": 1.0, "linestyle": "--"}
         summary.plot(sizes, law, label=f"expected: {expected:g}", **line)
-    style.logarithmic(curves)
     curves[0].set_ylabel("final training loss")
     summary.set_xscale("log", base=2)
     summary.set_yscale("log", base=2)
@@ -107,13 +106,11 @@ def _edge(results: xr.Dataset) -> Figure:
         if len(values):
             single.plot(values, (np.arange(len(values)) + 0.5) / len(values), **look)
     along.axhline(1, **EDGE)
-    along.set_ylim(0, 2)
-    along.set_xlabel("optimizer steps")
+    along.set(ylim=(0, 2), xlabel="optimizer steps")
     along.legend(fontsize=6, ncols=2)
     single.axvline(1, **EDGE)
     single.set_xscale("symlog", linthresh=1e-3)
-    single.set_xlabel("effective sharpness of a coordinate")
-    single.set_ylabel("share below")
+    single.set(xlabel="effective sharpness of a coordinate", ylabel="share below")
     titles = (
         "Quadratic: effective sharpness",
         "Quadratic: loss",
@@ -134,8 +131,7 @@ def _quadratic(results: xr.Dataset, sharp: Axes, losses: Axes) -> None:
     losses.plot(lam, lam * rate**2 / 8, **THEORY)
     losses.plot(lam, np.maximum(rate / 2 - 1e-4 / lam, 0) / 2, label="theory", **THEORY)
     for axes in (sharp, losses):
-        axes.set_xscale("log")
-        axes.set_xlabel("curvature of the coordinate")
+        axes.set(xscale="log", xlabel="curvature of the coordinate")
         axes.legend(fontsize=6.5)
     losses.set_yscale("log")
     sharp.axhline(1, **EDGE)

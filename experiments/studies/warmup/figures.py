@@ -58,9 +58,8 @@ def _gradients(found: Measures) -> Figure:
         mesh = axes.pcolormesh(steps, edges, density, **look)
         middle = 10 ** found.magnitude.sel(arm=arm)
         axes.plot(results.step, middle, color="#D55E00", linewidth=1.2)
+        axes.set(xscale="log", yscale="log", xlim=(0.5, float(results.step[-1])))
         axes.set_ylim(10 ** (float(inside.min()) - 0.5), 10 ** (float(inside.max()) + 0.5))
-        axes.set_xlim(0.5, float(results.step[-1]))
-    style.logarithmic(panels)
     figure.colorbar(mesh, ax=figure.axes, fraction=0.02, pad=0.01, label="density per decade")
     style.lettered(panels, arms)
     figure.supxlabel(f"step, lr {found.rate:g} (orange: median)")
@@ -81,8 +80,7 @@ def _accuracy(found: Measures) -> Figure:
             axes.plot(rates, values.mean("run"), label=arm, **line)
             ends = (values.min("run"), values.max("run"))
             axes.fill_between(rates, *ends, color=color, alpha=0.08, linewidth=0)
-        axes.set_xscale("log")
-    panels[1].set_yscale("log")
+        axes.set(xscale="log", yscale="log" if name == "train_loss" else "linear")
     style.lettered(panels, ["Test accuracy", "Training loss"])
     figure.supxlabel("learning rate (shaded: all runs)")
     lines = panels[0].get_legend_handles_labels()
@@ -112,9 +110,8 @@ def _readings(found: Measures) -> Figure:
     spread.plot(runs.time[rho > 4], 1 / (2 * (rho[rho > 4] - 4)), **centred)
     middle = {"x": 0.5, "y": 0.5, "transform": nothing.transAxes, "ha": "center"}
     nothing.text(s="no sampling: 0", color="#7F7F7F", **middle)
-    style.logarithmic(panels.flat)
     for axes in panels.flat:
-        axes.margins(x=0.02)
+        axes.set(xscale="log", yscale="log", xmargin=0.02)
     titles = ("Training loss", "Effective sharpness", "Variance of the ratio")
     style.lettered(panels.flat, [f"{title}, {g}" for title in titles for g in GRADIENTS])
     figure.supxlabel(f"optimizer steps, lr {found.rate:g}")
@@ -138,7 +135,7 @@ def _climbs(found: Measures) -> Figure:
         for arm, color in colors.items():
             for gradients in GRADIENTS:
                 _dots(axes, shown.sel(arm=arm, gradients=gradients), color, gradients)
-    style.logarithmic(panels)
+        axes.set(xscale="log", yscale="log")
     panels[1].axvline(1.0, **EDGE)
     panels[0].set_ylabel("largest loss over that at the start")
     style.lettered(panels, ["Variance of the ratio (0: at the left)", "Effective sharpness"])

@@ -26,7 +26,7 @@ import numpy as np
 import optax
 import xarray as xr
 from hydra.utils import instantiate
-from jaxtyping import Array, Float
+from jaxtyping import Array
 
 import rodflow
 from experiments.configuration import config
@@ -125,12 +125,12 @@ class Warmup(AbstractStudy):
         # Gradient descent has no ratio to measure: it stands among the accuracies alone.
         measured = np.isin(np.arange(1, self.steps + 1), times) & (chain != "sgd")
 
-        def lane(arm: Float[Array, " 3"], learning_rate: Float[Array, ""], init: Array):
-            _, wait, _ = arm
+        def member(values: dict[str, Array]) -> runs.Lane:
+            warmup, wait, eps = settings[values["arm"]]
             return runs.run(
                 task,
-                self._optimizer(chain, learning_rate, *arm),
-                jax.random.fold_in(jax.random.key(self.seed), init),
+                self._optimizer(chain, values["learning_rate"], warmup, wait, eps),
+                jax.random.fold_in(jax.random.key(self.seed), values["init"]),
                 wait > 0,
                 measured,
                 members,
@@ -138,18 +138,15 @@ class Warmup(AbstractStudy):
                 int(max(arm.wait for arm in arms)),
             )
 
-        # Lanes in one axis: the compiler for CPUs fails on arrays of eight axes.
         settings = jnp.array([[arm.warmup, arm.wait, arm.eps] for arm in arms])
-        axes = (np.arange(len(arms)), np.array(self.learning_rates), np.arange(self.inits))
-        chosen_arm, rates, inits = (x.ravel() for x in np.meshgrid(*axes, indexing="ij"))
-        lanes = jax.jit(jax.vmap(lane))(settings[chosen_arm], jnp.asarray(rates), inits)
-        shape = (len(arms), 1, len(self.learning_rates), self.inits)
+        axes = {"arm": range(len(arms)), "learning_rate": self.learning_rates}
+        lanes = rodflow.sweep(member, axes | {"init": range(self.inits)})
         last = {"histogram": ("step", "bin")}
         last |= dict.fromkeys(("loss", "sharpness", "variance"), ("step",))
         results = xr.Dataset(
             {
-                name: ((*RUNS, *last.get(name, ("member",))), x.reshape(*shape, *x.shape[1:]))
-                for name, x in jax.tree.map(np.asarray, lanes)._asdict().items()
+                name: ((*RUNS, *last.get(name, ("member",))), np.asarray(x)[:, None])
+                for name, x in lanes._asdict().items()
             },
             {
                 "arm": [arm.label for arm in arms],
