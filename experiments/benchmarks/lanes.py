@@ -10,8 +10,8 @@ import numpy as np
 import rodflow
 from experiments import problems
 from experiments.benchmarks.process import measured
-from experiments.benchmarks.roofline import Arithmetic, bound, products_alone
 from experiments.configuration import config
+from experiments.setup.roofline import Arithmetic, bound, products_alone
 from experiments.setup.runtime import cores
 
 TOGETHER = (1, 2, 16)  # lanes of a product

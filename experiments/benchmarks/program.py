@@ -8,9 +8,9 @@ import rodflow
 from experiments.analysis.table import Table
 from experiments.benchmarks.lanes import bounds, default_problem, rates, tracked, whole
 from experiments.benchmarks.process import measured
-from experiments.benchmarks.roofline import Arithmetic, arithmetic, fastest
 from experiments.benchmarks.scaling import accelerators, device_counts, of_devices
 from experiments.setup.clock import timed
+from experiments.setup.roofline import Arithmetic, arithmetic, fastest
 
 MANY, STEPS = 64, 100
 COLUMNS = ["", "compiled before", "times the loop", "with compiling", "times the loop"]

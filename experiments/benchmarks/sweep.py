@@ -10,9 +10,9 @@ import rodflow
 from experiments import problems
 from experiments.analysis.table import Table
 from experiments.benchmarks.lanes import bounds
-from experiments.benchmarks.roofline import arithmetic, fastest
 from experiments.configuration import config
 from experiments.setup.clock import best_seconds, timed
+from experiments.setup.roofline import arithmetic, fastest
 
 LANES, STEPS = 16, 200
 COLUMNS = ["", "one after the other", "under vmap", "ratio"]

@@ -31,22 +31,21 @@ def question(run: Job) -> None:
 
     runtime.use_all_cores()
 
+    from experiments.analysis.style import rendered
     from experiments.commands.progress import progress
-    from experiments.report import figures, terminal
+    from experiments.report import terminal
     from experiments.studies import running
-    from experiments.studies.study import being_shown
+    from experiments.studies.study import shown_of
 
     study = instantiate(run.config.study, _recursive_=False)  # it builds its data and models
     with progress("parts") as report:
         results = running.run(study, run.folder, run.resolved, report)
-    with being_shown(results):
-        drawn = study.figures(results)
-        tables, findings = study.tables(results), study.findings(results)
-    for name, figure in drawn.items():
-        write_atomically(run.folder / f"{name}.png", figures.rendered(figure, "png"))
-    for table in tables:
+    shown = shown_of(results)
+    for name, figure in shown.figures().items():
+        write_atomically(run.folder / f"{name}.png", rendered(figure, "png"))
+    for table in shown.tables:
         run.console.print(terminal.as_table(table))
-    for sentence in findings:
+    for sentence in shown.findings:
         run.console.print(sentence, highlight=False)
 
 
@@ -59,8 +58,8 @@ def grid(run: Job) -> None:
     cells = grid.cells_of(run.config, run.folder)
     with cell_progress(run.console, cells) as progress:
         done = grid.run(cells, run.folder, run.resolved, run.config.grid.workers, progress)
-    run.console.print(terminal.study_table(done))
-    run.console.print(terminal.study_remarks(done), highlight=False)
+    run.console.print(terminal.grid_table(done))
+    run.console.print(terminal.grid_remarks(done), highlight=False)
 
 
 def main(arguments: Sequence[str]) -> None:

@@ -53,7 +53,7 @@ def rotations(params: PyTree[Array], genome: Genome) -> PyTree[Rotation]:
         sides = enumerate(zip(leaf.shape, of_units, strict=True))
         return Rotation(tuple(matrix((BASIS, index, axis), *side) for axis, side in sides))
 
-    # Which axes are those of hidden units.
+    # True for the axes of hidden units.
     first, further = (
         {"bias": (True,), "kernel": (False, True)},
         {"bias": (True,), "kernel": (True,) * 2},

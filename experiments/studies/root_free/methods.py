@@ -1,33 +1,35 @@
 """The methods that are compared: each a chain of four hyperparameters and a batch size.
 
 All are searched along the same four axes, so that the same number of random configurations is the
-same budget. For if_shampoo, which has a learning rate of its factors in place of a memory of
-squared gradients, that is `renewal`; SGD has no preconditioner, and its `renewal` does nothing.
+same budget. In if_shampoo, which has no memory of squared gradients, `renewal` is the learning rate
+of its factors; SGD has no preconditioner, and its `renewal` does nothing.
 """
 
 from collections.abc import Callable
 from typing import NamedTuple
 
 import jax
-import numpy as np
 import optax
-from jaxtyping import Array, Float
+from jaxtyping import Float
 
 import rodflow
-
-Numbers = Array | np.ndarray
+from experiments.studies.lanes import Numbers
 
 
 class Hyperparameters(NamedTuple):
-    """One configuration, or arrays of several."""
+    """One configuration, or arrays of several.
+
+    Attributes:
+        learning_rate: of the method.
+        weight_decay: beside the update, multiplied by the learning rate; for SGD a penalty.
+        forgetting: one minus the decay rate of the momentum.
+        renewal: one minus the decay rate of the preconditioner; see the module for if_shampoo.
+    """
 
     learning_rate: Float[Numbers, "*lanes"]
     weight_decay: Float[Numbers, "*lanes"]
-    """As it stands beside the update, multiplied by the learning rate; for SGD a penalty."""
     forgetting: Float[Numbers, "*lanes"]
-    """One minus the decay rate of the momentum."""
     renewal: Float[Numbers, "*lanes"]
-    """One minus the decay rate of the preconditioner; the factors' learning rate in if_shampoo."""
 
 
 Chain = Callable[

@@ -3,8 +3,8 @@ import pytest
 
 import rodflow
 from experiments.benchmarks import lanes as benchmark
-from experiments.benchmarks.roofline import Arithmetic
 from experiments.configuration import config
+from experiments.setup.roofline import Arithmetic
 
 
 def test_rates_lie_around_that_of_the_configuration():

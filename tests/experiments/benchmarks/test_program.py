@@ -1,8 +1,8 @@
 import pytest
 
 from experiments.benchmarks import program as benchmark
-from experiments.benchmarks.roofline import Arithmetic
 from experiments.benchmarks.scaling import accelerators
+from experiments.setup.roofline import Arithmetic
 
 COUNT, FASTEST = Arithmetic(1e11, 1e9), Arithmetic(2e11, 2e9)
 

@@ -1,5 +1,5 @@
 from experiments.benchmarks import sweep as benchmark
-from experiments.benchmarks.roofline import Arithmetic
+from experiments.setup.roofline import Arithmetic
 
 
 def test_compilation_is_counted_once_or_for_each_run(quadratic, monkeypatch):
