@@ -1,8 +1,12 @@
-"""Memory of a tracked run on each architecture, beyond a gradient at two points.
+"""Memory of tracked runs: on each architecture, and of large networks.
 
-It is counted in units of the parameters and the optimizer state.
+On an architecture it is that beyond a gradient at two points, in units of the parameters and the
+optimizer state. Large networks are causal transformers that sort. One flow at a time follows them
+for a few steps, in a process of its own, whose peak memory is read at its end. *Allotted* is the
+memory that XLA asks for, in floats per parameter: three of them are the parameters and moments.
 """
 
+import resource
 from collections.abc import Iterator
 from functools import partial
 
@@ -12,10 +16,15 @@ import jax.numpy as jnp
 import rodflow
 from experiments import problems
 from experiments.analysis.table import Table
+from experiments.benchmarks.process import measured
 from experiments.configuration import config
+from experiments.configuration.functions import FlowName
 from experiments.setup import optimizers
+from experiments.setup.clock import timed
 
-COLUMNS = ["problem", "params and state", "doubled gradient", "rod", "stable and rod"]
+WIDTHS = (80, 256, 800)  # 1e5, 1e6 and 1e7 parameters
+FLOWS = ("none", "stable", "rod")
+STEPS = 2
 
 
 def memory() -> Iterator[Table]:
@@ -37,7 +46,42 @@ def memory() -> Iterator[Table]:
             tracked = allotted(compiled(partial(tracker.run, num_records=1), state))
             beyond.append(f"gradient + {(tracked - gradient) / held:.1f} x")
         rows.append([name, f"{held / 1e3:.0f} kB", f"{gradient / 1e3:.0f} kB", *beyond])
-    yield Table("memory of a tracked run: Adam on each architecture", COLUMNS, rows)
+    columns = ["problem", "params and state", "doubled gradient", "rod", "stable and rod"]
+    yield Table("memory of a tracked run: Adam on each architecture", columns, rows)
+
+
+def large() -> Iterator[Table]:
+    """Measure every width with every flow."""
+    rows = []
+    for width in WIDTHS:
+        for flow in FLOWS:
+            found = measured(followed, width, flow)
+            floats, peak, seconds = (found[key] for key in ("floats", "peak", "seconds"))
+            row = f"{floats:.1f}", f"{peak:.2f}", f"{seconds:.3g}"
+            rows.append([f"{found['parameters']:.3g}", flow, *row])
+    columns = ["parameters", "flow", "allotted: floats each", "peak, GB", "s per step"]
+    yield Table("Adam on a transformer, one flow at a time", columns, rows)
+
+
+def followed(width: int, flow: str) -> dict[str, int | float]:
+    """Track a network of a width with one flow, and return its size, memory, time and distance."""
+    sorting = ["data=sorting", "data.size=16"]
+    chosen = config.load(["model=transformer", f"model.width={width}", *sorting])
+    problem = problems.configured(chosen)
+    flows = {} if flow == "none" else {flow: FlowName[flow](None)}
+    tx = optimizers.configured(chosen.optimizer)
+    tracker = rodflow.Tracker(problem.loss, tx, flows, every=STEPS)
+    state = tracker.init(jax.jit(problem.init)(jax.random.key(0)), chosen.warmup)
+    size = sum(leaf.size for leaf in jax.tree.leaves(state.start))
+    run = compiled(partial(tracker.run, num_records=1), state)
+    (_, tracking), seconds = timed(lambda: run(state))
+    return {
+        "parameters": size,
+        "floats": allotted(run) / 4 / size,
+        "peak": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 / 1e9,
+        "seconds": seconds / STEPS,
+        "distance": float(tracking.flows[flow].distance[0]) if flows else 0.0,
+    }
 
 
 def compiled(function, argument) -> jax.stages.Compiled:
@@ -46,15 +90,7 @@ def compiled(function, argument) -> jax.stages.Compiled:
 
 
 def allotted(program: jax.stages.Compiled, arguments: bool = True) -> int:
-    """Return the bytes that XLA allots to a program on a device.
-
-    Args:
-        program: A compiled function.
-        arguments: If True, its arguments are included, those given away only once.
-
-    Returns:
-        The bytes of its arguments, results and temporary arrays.
-    """
+    """Return the bytes of a program's results, temporary arrays and, if wanted, arguments."""
     analysis = program.memory_analysis()
     assert analysis is not None  # some backends do not tell
     taken = analysis.output_size_in_bytes + analysis.temp_size_in_bytes

@@ -8,19 +8,16 @@ from collections.abc import Callable
 from importlib import import_module
 from typing import Any
 
+import jax
+
 from experiments.setup import runtime
 
 
 def measured(function: Callable[..., Any], *arguments: Any, devices: int = 1) -> Any:
-    """Call a function of a module in a new Python process, which compiles all that it needs.
+    """Return the results of a function called in a new process, which compiles all that it needs.
 
-    Args:
-        function: A function at the top of a module; arguments and results are written as JSON.
-        *arguments: The arguments of the function.
-        devices: The number of devices that a CPU is split into.
-
-    Returns:
-        The results of the function.
+    The function is at the top of a module, and takes and returns what JSON can hold. In the process
+    a CPU is split into so many devices.
     """
     flags = f"{os.environ.get('XLA_FLAGS', '')} --xla_force_host_platform_device_count={devices}"
     named = [function.__module__, function.__name__, json.dumps(arguments)]
@@ -32,6 +29,11 @@ def measured(function: Callable[..., Any], *arguments: Any, devices: int = 1) ->
         check=True,
     )
     return json.loads(done.stdout.splitlines()[-1])
+
+
+def accelerators() -> list[str]:
+    """Return the kind of each device that is not a CPU."""
+    return [x.device_kind for x in jax.devices() if x.platform != "cpu"]
 
 
 if __name__ == "__main__":

@@ -20,9 +20,9 @@ from matplotlib.ticker import LogLocator, NullFormatter, StrMethodFormatter
 import rodflow
 from experiments.analysis import style
 from experiments.analysis.table import Table
-from experiments.benchmarks.lanes import default_problem, rates, tracked, whole
 from experiments.benchmarks.memory import allotted
-from experiments.benchmarks.process import measured
+from experiments.benchmarks.process import accelerators, measured
+from experiments.benchmarks.sweep import default_problem, of_devices, rates, tracked, whole
 from experiments.setup.clock import best_seconds
 from experiments.setup.runtime import cores
 from experiments.storage.files import write_atomically
@@ -47,7 +47,9 @@ def scaling() -> Iterator[Table | str]:
     """Measure lanes and costs in processes of their own, and draw both into `scaling.png`."""
     cards = measured(accelerators)
     yield machine(cards)
-    by_lanes = {count: measured(lanes, count, devices=count) for count in device_counts(cards)}
+    # A CPU is split into as many devices as are asked for.
+    counts = [count for count in DEVICES if not cards or count <= len(cards)]
+    by_lanes = {count: measured(lanes, count, devices=count) for count in counts}
     yield lanes_table(by_lanes)
     cost = measured(costs)
     panels = {
@@ -93,21 +95,6 @@ def costs() -> dict[str, Any]:
 def least_seconds(run, argument) -> float:
     """Return the least time of several calls, none of which ends early."""
     return best_seconds({"run": lambda: whole(run(argument))}, REPEATS)["run"]
-
-
-def accelerators() -> list[str]:
-    """Return the kind of each device that is not a CPU."""
-    return [x.device_kind for x in jax.devices() if x.platform != "cpu"]
-
-
-def device_counts(cards: Sequence[str]) -> list[int]:
-    """Return the numbers of devices to measure on; a CPU is split into as many as are asked for."""
-    return [count for count in DEVICES if not cards or count <= len(cards)]
-
-
-def of_devices(count: int) -> str:
-    """Return the name of a column or a line."""
-    return f"{count} device{'s' * (count > 1)}"
 
 
 def machine(cards: Sequence[str]) -> str:

@@ -1,7 +1,7 @@
-"""Improvement of the default rod flow over the stable flow, and the best that a model could reach.
+"""Distances of rod flows to the iterates of every optimizer and chain, from three seeds each.
 
-Every optimizer and chain trains the default problem from three seeds, which are the lanes of one
-program. The floor is the distance of twins of a run, which start one rounding unit apart.
+The seeds are lanes of one program on the default problem. The floor, which no model can be asked to
+be below, is the distance of twins of a run, which start one rounding unit apart.
 """
 
 from collections.abc import Callable, Iterator, Mapping
@@ -54,7 +54,9 @@ CHAINS: dict[str, tuple[Callable[[], optax.GradientTransformation], int]] = {
     ),
     "lion(1e-4)": (lambda: optax.lion(1e-4), 3),
 }
-COLUMNS = ["chain", "each seed", "median", "target", "stable / floor", "distance / floor"]
+RODS = {"stable": rodflow.StableFlow(), "signed": rodflow.RodFlow()} | {
+    f"rank {rank}": rodflow.RodFlow(closure=rodflow.CovarianceRod(rank=rank)) for rank in (1, 4)
+}
 
 
 def tracking() -> Iterator[Table | str]:
@@ -66,7 +68,20 @@ def tracking() -> Iterator[Table | str]:
         rows.append([name, *entries(result, target)])
         yield f"  {name}: {np.asarray(result.improvement()['rod'])}"
     title = f"improvement of RodFlow over the stable flow, seeds 0 to {SEEDS - 1}"
-    yield Table(title, COLUMNS, rows)
+    columns = ["chain", "each seed", "median", "target", "stable / floor", "distance / floor"]
+    yield Table(title, columns, rows)
+
+
+def covariance() -> Iterator[Table | str]:
+    """Compare the distances of the rods on the nine optimizers of the papers."""
+    rows = []
+    for name in rodflow.OPTIMIZERS:
+        ratios = distance_ratios(over_seeds(chain(name), RODS, twins=0))
+        rows.append([name, *(f"{ratio:.1f}" for pair in ratios.values() for ratio in pair)])
+        yield f"  {', '.join(rows[-1])}"
+    columns = [f"{flow}: {which}" for flow in list(RODS)[1:] for which in ("mean", "at the end")]
+    title = f"CovarianceRod: median over seeds 0 to {SEEDS - 1} of distance ratios"
+    yield Table(title, ["optimizer", *columns], rows)
 
 
 def targets() -> dict[str, int]:
@@ -108,3 +123,19 @@ def entries(result: rodflow.Tracking, target: int) -> list[str]:
         f"{np.median(stable):.0f}",
         f"{np.median(rod):.1f}",
     ]
+
+
+def distance_ratios(result: rodflow.Tracking) -> dict[str, tuple[float, float]]:
+    """Return medians over seeds of the stable flow's distance over that of each other flow.
+
+    The first is the ratio of the means over the run, the second that at its end.
+    """
+    distance = {name: np.asarray(flow.distance) for name, flow in result.flows.items()}
+    stable = distance.pop("stable")
+    return {
+        name: (
+            float(np.median(stable.mean(-1) / each.mean(-1))),
+            float(np.median(stable[:, -1] / each[:, -1])),
+        )
+        for name, each in distance.items()
+    }

@@ -2,8 +2,7 @@ import json
 
 import pytest
 
-from experiments.benchmarks.process import measured
-from experiments.benchmarks.scaling import accelerators
+from experiments.benchmarks.process import accelerators, measured
 
 
 def test_a_function_is_called_in_another_process_with_its_arguments():

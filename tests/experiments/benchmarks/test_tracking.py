@@ -36,6 +36,15 @@ def test_seeds_are_lanes_of_the_problem(quadratic):
     np.testing.assert_allclose(result.loss[:, 0], w**2 @ [0.5, 2.0], rtol=1e-4, atol=1e-30)
 
 
+def test_ratios_are_of_means_and_of_ends_and_medians_over_seeds(tracking):
+    result = tracking(
+        stable=[[10.0, 30.0], [40.0, 80.0]],
+        signed=[[1.0, 3.0], [2.0, 4.0]],
+        one=[[20.0, 60.0], [40.0, 20.0]],
+    )
+    assert benchmark.distance_ratios(result) == {"signed": (15.0, 15.0), "one": (1.25, 2.25)}
+
+
 @pytest.mark.slow  # the example of the README has a chain at the edge
 @pytest.mark.parametrize("name", benchmark.targets())
 def test_rod_flow_reaches_half_of_its_target(name):
@@ -43,3 +52,13 @@ def test_rod_flow_reaches_half_of_its_target(name):
     found = rodflow.track(problem.loss, benchmark.chain(name), problem.init(jax.random.key(0)))
     assert found.improvement()["rod"] > max(1.0, benchmark.targets()[name] / 2)
     np.testing.assert_allclose(found.flows["rod"].gradients, 4)
+
+
+@pytest.mark.slow
+def test_rank_four_follows_gradient_descent_closer_than_rank_one():
+    problem = problems.configured(config.load())
+    params = problem.init(jax.random.key(0))
+    found = rodflow.track(
+        problem.loss, benchmark.chain("gd"), params, flows=benchmark.RODS
+    ).improvement()
+    assert found["rank 4"] > found["rank 1"] > 1.5
