@@ -1,4 +1,4 @@
-"""What a run shows in the terminal: a progress bar while it works, a table when it is done."""
+"""Tables of runs, grids, sweeps and studies for the terminal."""
 
 from __future__ import annotations
 

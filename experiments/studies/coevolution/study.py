@@ -108,7 +108,7 @@ class Coevolution(AbstractStudy):
         tables = [parts[name].drop_attrs() for name in self.optimizers]
         results = xr.concat(tables, "optimizer").merge(parts["loop"].drop_attrs())
         genes = drawn(self.architectures, self.architecture_seed)
-        # Names anew, since a part that was stored remembers how long its own name is.
+        # Names anew, because joined names are as wide as that of the first part.
         results = results.assign_coords(
             {gene: ("architecture", values) for gene, values in genes.items()}
         ).assign_coords(optimizer=list(self.optimizers))
@@ -148,7 +148,7 @@ class Coevolution(AbstractStudy):
         found = searched(train, ladder, self.architectures, len(seeds), search)
         sharp = np.full((self.architectures, len(self.test_seeds)), np.nan)
         if name in EDGE:
-            # Trained again at the learning rates that were chosen, up to the ends.
+            # Train again at the chosen learning rates, to measure the sharpness at the end.
             scores = score(found.final, found.initial)[:, None]
             best = tuned(scores[..., :search], scores[..., search:]).rate[:, 0]
             rows, chosen = (x.ravel() for x in np.indices(sharp.shape))
