@@ -57,7 +57,7 @@ def accuracy(weights: Float[Array, " features"], samples: Samples) -> Float[Arra
 
 def kernel_regression(samples: int, digit: int, bandwidth: float) -> Problem:
     """Classify one digit against the others by RBF features; further digits are held out."""
-    data = digits(1797)
+    data = digits(size=1797)
     pixels = data.inputs.reshape(len(data.inputs), -1)
     signs = jnp.where(jnp.argmax(data.targets, axis=1) == digit, 1.0, -1.0)
     centres = pixels[:samples]

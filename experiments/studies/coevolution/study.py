@@ -124,7 +124,7 @@ class Coevolution(AbstractStudy):
         )
 
     def _task(self, name: str) -> Task:
-        data = digits(self.training + self.held_out)
+        data = digits(size=self.training + self.held_out)
         inputs = data.inputs.reshape(len(data.inputs), -1)
         cut = self.training
         training = Dataset(inputs[:cut], data.targets[:cut])

@@ -151,7 +151,7 @@ class Warmup(AbstractStudy):
             {
                 "arm": [arm.label for arm in arms],
                 "gradients": [gradients],
-                "learning_rate": self.learning_rates,
+                "learning_rate": list(self.learning_rates),
                 "init": np.arange(self.inits),
                 "member": np.arange(members),
                 "step": np.arange(1, self.steps + 1),
