@@ -11,6 +11,18 @@ from experiments.analysis.style import style
 from experiments.report.cells import slugs
 
 DIGITS = 4  # of every number: more cannot be seen
+AXES = ("seed", "flow", "mode", "step")
+NAMES = {
+    "loss": "loss",
+    "mean": "mean_loss",
+    "floor": "floor",
+    "gradient": "gradient_norm",
+    "sharpness": "effective_sharpness",
+    "flowLoss": "flow_loss",
+    "distance": "distance",
+    "extent": "extent",
+}
+"""Curve of the page -> variable of a cell."""
 
 
 def series(cells: summary.Cells) -> str:
@@ -33,20 +45,9 @@ def curves(cell: xr.Dataset) -> dict[str, Any]:
     """Return the curves of one cell."""
     # A flow without a rod has extent 0, which a logarithmic axis cannot show.
     cell = cell.assign(extent=cell.extent.where(cell.extent > 0)).sortby("mode")
-    by_step, by_flow = ("seed", "step"), ("seed", "flow", "step")
-    named = {
-        "loss": ("loss", by_step),
-        "mean": ("mean_loss", by_step),
-        "floor": ("floor", by_step),
-        "gradient": ("gradient_norm", by_step),
-        "sharpness": ("effective_sharpness", ("seed", "mode", "step")),
-        "flowLoss": ("flow_loss", by_flow),
-        "distance": ("distance", by_flow),
-        "extent": ("extent", by_flow),
-    }
     found: dict[str, Any] = {
-        key: rounded(cell[name].transpose(*dims).values)
-        for key, (name, dims) in named.items()
+        key: rounded(cell[name].transpose(*AXES, missing_dims="ignore").values)
+        for key, name in NAMES.items()
         if name in cell
     }
     found["steps"] = [int(step) for step in cell.step.values]

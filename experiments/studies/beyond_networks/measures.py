@@ -7,7 +7,7 @@ from scipy.stats import rankdata
 from experiments.studies.beyond_networks.methods import METHODS
 
 RESOLUTION = 1e-6
-"""Of a loss in float32, relative to its infimum: what is closer is at the infimum."""
+"""Relative resolution of a loss in float32; losses closer to the infimum count as equal to it."""
 TINY = 1e-12  # the resolution where the infimum is 0
 
 

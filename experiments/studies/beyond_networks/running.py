@@ -55,7 +55,7 @@ def runner(problem: Problem, method: Method, batch_size: int, passes: int, recor
             params, state, gradients, losses = carry
             batch = data
             if batch_size < samples:
-                # A new order at each epoch; what is left over at its end waits for the next.
+                # A new order at each epoch; samples that fill no batch at its end are left out.
                 epoch, place = jnp.divmod(t, samples // batch_size)
                 shuffled = jax.random.permutation(jax.random.fold_in(order, epoch), samples)
                 picks = jax.lax.dynamic_slice(shuffled, (place * batch_size,), (batch_size,))

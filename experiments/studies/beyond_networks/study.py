@@ -147,7 +147,7 @@ class BeyondNetworks(AbstractStudy):
             found.append(
                 xr.Dataset(
                     {name: (dims[: array.ndim], array) for name, array in arrays.items()},
-                    {"method": [key], "seed": self.test_seeds},
+                    {"method": [key], "seed": list(self.test_seeds)},
                 )
             )
         part = xr.concat(found, "method", join="outer", coords="minimal")

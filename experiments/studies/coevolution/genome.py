@@ -141,7 +141,7 @@ def applied(
     centred, scaled = genome.norm
 
     def layer(h, kernel, bias):
-        # Zero in the padding, for the gradient too: the mean would pass one on to its weights.
+        # Zeros in the padding stop gradients too, which the mean would pass on to its weights.
         z = jnp.where(units, h @ kernel + bias, 0)
         z = z - centred * jnp.sum(z, axis=-1, keepdims=True) / genome.width
         square = jnp.sum(jnp.where(units, z * z, 0), axis=-1, keepdims=True) / genome.width

@@ -17,6 +17,7 @@ from typing import NamedTuple
 
 import numpy as np
 from jaxtyping import Float, Int
+from scipy.stats import rankdata
 
 from experiments.analysis.numbers import ENDS
 
@@ -74,9 +75,7 @@ def diagonal_advantage(table: Square) -> float:
 
 def ranks(score: Cells) -> Cells:
     """Rank the optimizers on each architecture; 1 is the best, and ties share the mean rank."""
-    better = (score[:, None, :] > score[:, :, None]).sum(axis=-1)
-    equal = (score[:, None, :] == score[:, :, None]).sum(axis=-1)
-    return better + (equal + 1) / 2
+    return rankdata(-score, axis=1)
 
 
 def rank_shift(fitness: Cells, score: Cells, k: int) -> Float[np.ndarray, " optimizers"]:

@@ -13,7 +13,7 @@ from experiments.studies.coevolution.scores import ROUNDING, at_ends, learned, s
 
 SEED = 0  # of bootstrap and permutations
 CELL = ("architecture", "optimizer")
-# name -> dimensions; of those that are not listed, that of the optimizers
+# name -> dimensions; statistics that are not listed have one value for each optimizer
 DIMENSIONS = {
     "transfer": ("selected_under", "trained_with"),
     "interaction": ("selected_under", "trained_with"),
@@ -100,7 +100,7 @@ def _statistics(
     among = [names.index(name) for name in contenders]
     found = interaction.statistics(search[:, among], test[:, among], k, tolerance)
     shift, count = found["rank_shift"], len(among)
-    # The mean of the others' shifts, subtracted from one's own.
+    # Each shift minus the mean of the others' shifts.
     found["lead_of_shift"] = shift - (shift.sum() - shift) / (count - 1)
     for control, original in CONTROLS.items():
         if not {control, original} <= set(names):

@@ -70,7 +70,7 @@ class Rectification(AbstractStudy):
         rho, r = rodflow.rectification(steps, np.asarray(self.b2s)[:, None])
         return xr.Dataset(
             {"rho": (("b2", "step"), rho), "r": (("b2", "step"), r)},
-            {"b2": self.b2s, "step": steps},
+            {"b2": list(self.b2s), "step": steps},
         )
 
     def _simulation(self) -> xr.Dataset:
@@ -85,7 +85,7 @@ class Rectification(AbstractStudy):
                 "theory": ("time", theory),
                 "factor": ("time", r),
             },
-            {"mean": self.means, "time": t},
+            {"mean": list(self.means), "time": t},
             {"b2": self.b2, "trajectories": self.trajectories},
         )
 

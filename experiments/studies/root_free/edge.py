@@ -22,7 +22,7 @@ from experiments.studies.root_free.methods import METHODS, Hyperparameters
 
 MEMORY = 0.99  # of the preconditioner, and .9 of Adam's momentum; the others have none
 SHORT_MEMORY = 0.9
-"""On the quadratic, where with a longer one x underflows before the preconditioner has followed."""
+"""Memory on the quadratic, where x would underflow before a longer memory has adapted."""
 FORGETTING = {"adamw": 0.1, "rf_adamw": 0.1}
 COORDINATES = 256  # of the network's Hessian whose diagonal is computed
 EVERY = 10  # steps between records

@@ -13,9 +13,9 @@ from experiments.setup.clock import best_seconds
 from experiments.studies.root_free.edge import chain
 from experiments.studies.root_free.methods import METHODS
 
-REPETITIONS = 40  # short runs: the fastest is one that nothing interrupted
+REPETITIONS = 40  # of short runs, so that nothing interrupts the fastest one
 BINS = np.linspace(-4, 2, 61)
-"""Of log10 |u| over its root mean square."""
+"""Edges of the bins of log10 |u| over its root mean square."""
 
 
 def seconds(problem: Problem, samples: int, steps: int) -> list[float]:

@@ -191,7 +191,7 @@ class RootFree(AbstractStudy):
         if model in self.half_precision:
             for prefix, compensated in HALVES.items():
                 outcomes[prefix] = compiled(jnp.bfloat16, compensated)(best, seeds)
-        result = xr.Dataset(coords={"seed": self.test_seeds})
+        result = xr.Dataset(coords={"seed": list(self.test_seeds)})
         for prefix, outcome in outcomes.items():
             for name, values in outcome._asdict().items():
                 result[prefix + name] = ("seed", values)
@@ -223,7 +223,10 @@ class RootFree(AbstractStudy):
                 "scaling_loss": (("batch_size", "rung", "scaling_seed"), np.array(losses)),
                 "scaling_rate": ("rung", rates),
             },
-            {"batch_size": self.scaling_batch_sizes, "scaling_seed": self.scaling_seeds},
+            {
+                "batch_size": list(self.scaling_batch_sizes),
+                "scaling_seed": list(self.scaling_seeds),
+            },
         )
 
     def _full_batch(self) -> Problem:

@@ -2,11 +2,11 @@
 
 A *run* is one arm at one learning rate from one initial weights. Its readings are the medians of
 spread and sharpness over the measurements within the first steps. It *climbs* by the ratio of the
-largest loss on the training set to the loss at the start. (Not to the least so far: where the loss
-is 1e-3, single batches raise it by as much.) A reading is judged by the share of the pairs of runs
-with different climbs in which the run that climbs further has the larger reading, ties being half:
-1 foretells climbs, 1/2 says nothing. The learning rate foretells them too, but not within pairs of
-one.
+largest loss on the training set to the loss at the start. (The least loss so far is no reference:
+where it is 1e-3, single batches multiply it by large factors.) A reading is judged by the share of
+the pairs of runs with different climbs in which the run that climbs further has the larger reading,
+ties being half: 1 foretells climbs, 1/2 says nothing. The learning rate foretells them too, but not
+within pairs of runs at the same one.
 """
 
 from typing import NamedTuple

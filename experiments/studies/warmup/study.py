@@ -1,4 +1,4 @@
-"""Warmup prevents the variance of the adaptive ratio, or an effective sharpness above 1.
+"""The effect of warmup: on the variance of the adaptive ratio, or on the effective sharpness.
 
 Liu et al. 2020 (arXiv 1908.03265) hold that Adam needs warmup because its step size
 1 / sqrt(nu_hat), an average of few gradients, has a large variance early on. Kalra & Barkeshli 2024
@@ -129,7 +129,7 @@ class Warmup(AbstractStudy):
             )
             for gradients in GRADIENTS
         ]
-        # With the full batch there is one member. Labels anew: joined, they keep the first's width.
+        # The full batch has one member. Labels anew: joined, they are as wide as the first part's.
         return (
             xr.concat(each, "gradients", "all", join="outer")
             .assign_coords(gradients=list(GRADIENTS), arm=[arm.label for arm in self.arms()])
@@ -154,7 +154,7 @@ class Warmup(AbstractStudy):
         # With the full batch all members would be the same run.
         members = 1 if whole else self.members
         times = np.unique(np.geomspace(1, self.steps, self.measurements).round().astype(int))
-        # Gradient descent has no ratio to measure: it stands among the accuracies alone.
+        # Gradient descent has no ratio to measure; it is shown among the accuracies only.
         measured = np.isin(np.arange(1, self.steps + 1), times) & (chain != "sgd")
 
         def member(values: dict[str, Array]) -> runs.Lane:
@@ -183,7 +183,7 @@ class Warmup(AbstractStudy):
             {
                 "arm": [arm.label for arm in arms],
                 "gradients": [gradients],
-                "learning_rate": self.learning_rates,
+                "learning_rate": list(self.learning_rates),
                 "init": np.arange(self.inits),
                 "member": np.arange(members),
                 "step": np.arange(1, self.steps + 1),
