@@ -20,13 +20,13 @@ from omegaconf import MISSING, DictConfig, OmegaConf
 from experiments.configuration.derive import schema
 from experiments.configuration.functions import Loss
 from experiments.configuration.grid import GridConfig
-from experiments.configuration.ranges import SEED, Consistent, Range, above, at_least, check_values
+from experiments.configuration.ranges import SEED, above, at_least, check_values, within
 from experiments.configuration.sweep import DistributedConfig, SweepConfig
 
 CONFIGS = Path(__file__).resolve().parents[2] / "configs"
 BUILT = ("model", "data", "study")
 """Groups of `configs/` whose files name a builder as `_target_`."""
-DECAY = Range(lambda value: 0 <= value < 1, "at least 0 and below 1")
+DECAY = within(lambda value: 0 <= value < 1, "at least 0 and below 1")
 
 
 class Hyperparameters:
@@ -54,7 +54,7 @@ class OptimizerConfig:
 
 
 @dataclass
-class TrackedConfig(Consistent):
+class TrackedConfig:
     """The keys of a run and of every run of a grid.
 
     The steps suffice for every optimizer in `configs/optimizer/` to reach the edge of stability and
@@ -80,8 +80,10 @@ class TrackedConfig(Consistent):
 
     def check_together(self) -> None:
         if self.num_steps % self.every:
-            multiple = Range(lambda _: False, f"a multiple of every={self.every}")
-            multiple.check("num_steps", self.num_steps)
+            raise ValueError(
+                f"num_steps={self.num_steps} is out of range: it must be a multiple of "
+                f"every={self.every}"
+            )
 
 
 @dataclass

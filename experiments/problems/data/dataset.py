@@ -1,6 +1,6 @@
-"""What a data set is: two arrays, held whole in memory.
+"""The type of a data set: two arrays, held whole in memory, for training is full-batch.
 
-Training is full-batch (MATH.md section 1), so there is nothing else to it. Symbols of a sequence
+Symbols of a sequence
 are one-hot, so that every architecture sees float arrays and no model needs to know an alphabet.
 """
 

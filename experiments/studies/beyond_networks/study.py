@@ -18,11 +18,11 @@ import xarray as xr
 from experiments.configuration.ranges import (
     SEED,
     SOME,
-    Range,
     above,
     at_least,
     between,
     check_apart,
+    within,
 )
 from experiments.studies.beyond_networks import tables as shown
 from experiments.studies.beyond_networks.methods import METHODS
@@ -84,7 +84,7 @@ class BeyondNetworks(AbstractStudy):
 
     def __post_init__(self):
         fewest = min(self.samples, self.kernel_samples)
-        below = Range(lambda size: size < fewest, f"below the {fewest} samples")
+        below = within(lambda size: size < fewest, f"below the {fewest} samples")
         below.check("study.batch_size", self.batch_size)
         check_apart("study", self.tuning_seeds, self.test_seeds)
 

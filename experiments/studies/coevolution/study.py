@@ -22,7 +22,7 @@ import xarray as xr
 from jaxtyping import Float
 
 from experiments.configuration.functions import Loss
-from experiments.configuration.ranges import SEED, SOME, Range, above, at_least
+from experiments.configuration.ranges import SEED, SOME, above, at_least, within
 from experiments.problems.data.dataset import Dataset
 from experiments.problems.data.digits import digits
 from experiments.studies.coevolution import figures as coevolution_figures
@@ -82,7 +82,7 @@ class Coevolution(AbstractStudy):
             "adam_rotated": 0.01,  # the control: Adam in a random basis
         }
     )
-    points: Annotated[int, Range(lambda n: n >= 3 and n % 2 == 1, "odd and at least 3")] = 9
+    points: Annotated[int, within(lambda n: n >= 3 and n % 2 == 1, "odd and at least 3")] = 9
     spacing: Annotated[float, above(0)] = 0.5
     widening: Annotated[int, at_least(1)] = 2
     widenings: Annotated[int, at_least(0)] = 3
@@ -110,7 +110,7 @@ class Coevolution(AbstractStudy):
         seeds = [*self.search_seeds, *self.test_seeds]
         if len(set(seeds)) < len(seeds):
             raise ValueError(f"study.test_seeds={list(self.test_seeds)}: seeds must differ")
-        fewer = Range(lambda n: n < self.architectures, "fewer than the architectures")
+        fewer = within(lambda n: n < self.architectures, "fewer than the architectures")
         fewer.check("study.selected", self.selected)
 
     def parts(self) -> Mapping[str, Callable[[], xr.Dataset]]:

@@ -23,7 +23,15 @@ import numpy as np
 import xarray as xr
 from hydra.utils import instantiate
 
-from experiments.configuration.ranges import BOUNDS, SEED, SOME, Range, above, at_least, check_apart
+from experiments.configuration.ranges import (
+    BOUNDS,
+    SEED,
+    SOME,
+    above,
+    at_least,
+    check_apart,
+    within,
+)
 from experiments.problems import Problem, compact, problem
 from experiments.problems.data.dataset import Dataset
 from experiments.problems.losses import squared_error
@@ -131,7 +139,7 @@ class RootFree(AbstractStudy):
     timed_steps: Annotated[int, at_least(1)] = 50
 
     def __post_init__(self):
-        most = Range(lambda size: size <= self.train_samples, f"from 1 to {self.train_samples}")
+        most = within(lambda size: size <= self.train_samples, f"from 1 to {self.train_samples}")
         most.check("study.batch_size", self.batch_size)
         most.check("study.scaling_batch_sizes", list(self.scaling_batch_sizes))
         for name in self.half_precision:

@@ -30,7 +30,7 @@ from jaxtyping import Array, Float
 
 import rodflow
 from experiments.configuration import config
-from experiments.configuration.ranges import DISTINCT, SEED, above, at_least, inside
+from experiments.configuration.ranges import DISTINCT, SEED, SOME, above, at_least, inside
 from experiments.setup import optimizers
 from experiments.studies.study import AbstractStudy
 from experiments.studies.warmup import figures as warmup_figures
@@ -89,9 +89,15 @@ class Warmup(AbstractStudy):
     measurements: Annotated[int, at_least(1)] = 9
     b2: Annotated[float, inside(0.6, 1)] = 0.999
     eps: Annotated[float, above(0)] = 1e-4
-    warmups: Annotated[Sequence[int], DISTINCT, at_least(2)] = (5, 20, 60)
+    warmups: Annotated[Sequence[int], SOME, DISTINCT, at_least(2)] = (5, 20, 60)
     wait: Annotated[int, at_least(1)] = 100
-    learning_rates: Annotated[Sequence[float], DISTINCT, above(0)] = (0.1, 0.03, 0.01, 0.003, 0.001)
+    learning_rates: Annotated[Sequence[float], SOME, DISTINCT, above(0)] = (
+        0.1,
+        0.03,
+        0.01,
+        0.003,
+        0.001,
+    )
     shown: float = 0.03
     inits: Annotated[int, at_least(1)] = 2
     members: Annotated[int, at_least(2)] = 4

@@ -49,8 +49,7 @@ def test_a_missing_learning_rate_is_named(tmp_path):
 @pytest.mark.parametrize(
     ("override", "message"),
     [
-        ("+optimizer=gd", "optimizer: no such key"),  # the cells of a grid have their own
-        ("+seed=1", "seed: no such key"),
+        ("+seed=1", "seed: no such key"),  # the cells of a grid have their own
         ("grid.seeds=[]", "grid.seeds is empty"),
         ("grid.seeds=[1,1]", "names one of them twice"),
         ("grid.seeds=[-1]", "grid.seeds=-1 is out of range"),
