@@ -20,7 +20,14 @@ from omegaconf import MISSING, DictConfig, OmegaConf
 from experiments.configuration.derive import schema
 from experiments.configuration.functions import Loss
 from experiments.configuration.grid import GridConfig
-from experiments.configuration.ranges import SEED, above, at_least, check_values, within
+from experiments.configuration.ranges import (
+    Positive,
+    Seed,
+    above,
+    at_least,
+    check_values,
+    within,
+)
 from experiments.configuration.sweep import DistributedConfig, SweepConfig
 
 CONFIGS = Path(__file__).resolve().parents[2] / "configs"
@@ -73,8 +80,8 @@ class TrackedConfig:
     loss: Loss = Loss.squared_error
     chunks: Annotated[int | None, at_least(1)] = None
     warmup: Annotated[int, at_least(0)] = 20
-    num_steps: Annotated[int, at_least(1)] = 600
-    every: Annotated[int, at_least(1)] = 10
+    num_steps: Positive = 600
+    every: Positive = 10
     twins: Annotated[int, at_least(0)] = 4
     kappa: Annotated[float | None, at_least(0)] = None
 
@@ -100,7 +107,7 @@ class RunConfig(TrackedConfig):
     optimizer: Any = MISSING  # by its own schema an OptimizerConfig
     model: Any = MISSING
     data: Any = MISSING
-    seed: Annotated[int, SEED] = 0
+    seed: Seed = 0
 
 
 @dataclass

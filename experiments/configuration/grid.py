@@ -6,7 +6,7 @@ from typing import Annotated
 from omegaconf import MISSING
 
 from experiments.configuration.functions import FlowName
-from experiments.configuration.ranges import DISTINCT, SEED, SOME, at_least
+from experiments.configuration.ranges import DISTINCT, SEED, SOME, Positive
 
 
 @dataclass
@@ -35,8 +35,8 @@ class GridConfig:
     without: dict[str, list[str]] = field(default_factory=dict)
     learning_rates: dict[str, dict[str, float]] = field(default_factory=dict)
     compared: bool = False
-    segment: Annotated[int, at_least(1)] = 10
-    workers: Annotated[int, at_least(1)] = 2
+    segment: Positive = 10
+    workers: Positive = 2
 
     def check_together(self) -> None:
         for problem in self.problems:

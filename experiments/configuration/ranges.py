@@ -7,7 +7,7 @@ condition holds for each of its values, unless it is one on the whole, such as `
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, fields, is_dataclass
-from typing import Any, get_type_hints
+from typing import Annotated, Any, get_type_hints
 
 
 @dataclass(frozen=True)
@@ -67,6 +67,8 @@ def inside(low: int | float, high: int | float) -> Condition:
 
 
 SEED = within(lambda value: 0 <= value < 2**32, "from 0 to 2^32 - 1")
+Positive = Annotated[int, at_least(1)]
+Seed = Annotated[int, SEED]
 SOME = Condition(len, "{key} is empty: it must name at least one", whole=True)
 DISTINCT = Condition(
     lambda values: len(set(values)) == len(values), "{key}={value} names one of them twice", True

@@ -9,7 +9,7 @@ from typing import Annotated
 import numpy as np
 
 from experiments.configuration.functions import FlowName
-from experiments.configuration.ranges import DISTINCT, SOME, at_least
+from experiments.configuration.ranges import DISTINCT, SOME, Positive
 
 SPACINGS = {"linear": np.linspace, "geometric": np.geomspace}
 
@@ -33,8 +33,8 @@ class SweepConfig:
     flows: Annotated[list[FlowName], SOME, DISTINCT] = field(
         default_factory=lambda: [FlowName.stable, FlowName.rod]
     )
-    segment: Annotated[int, at_least(1)] = 16
-    chunk: Annotated[int, at_least(1)] = 1
+    segment: Positive = 16
+    chunk: Positive = 1
 
     def check_together(self) -> None:
         if not self.axes:

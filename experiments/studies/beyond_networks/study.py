@@ -18,6 +18,8 @@ import xarray as xr
 from experiments.configuration.ranges import (
     SEED,
     SOME,
+    Positive,
+    Seed,
     above,
     at_least,
     between,
@@ -74,11 +76,11 @@ class BeyondNetworks(AbstractStudy):
     features: Annotated[int, at_least(2)] = 20
     margins: Annotated[Sequence[float], above(0)] = (0.01, 0.1)
     ranks: Annotated[Sequence[int], between(1, 10)] = (1, 4, 10)
-    data_seed: Annotated[int, SEED] = 0
-    batch_size: Annotated[int, at_least(1)] = 100
-    minibatch_passes: Annotated[int, at_least(1)] = 50
+    data_seed: Seed = 0
+    batch_size: Positive = 100
+    minibatch_passes: Positive = 50
     full_batch_passes: Annotated[int, at_least(2)] = 500
-    records: Annotated[int, at_least(1)] = 50
+    records: Positive = 50
     tuning_seeds: Annotated[Sequence[int], SOME, SEED] = (1000, 1001)
     test_seeds: Annotated[Sequence[int], SOME, SEED] = (0, 1, 2, 3, 4, 5, 6, 7)
 
