@@ -50,7 +50,7 @@ class SweepConfig:
 
 @dataclass
 class DistributedConfig:
-    """How processes of a sweep on several hosts find each other by `jax.distributed`.
+    """The place of a process of a sweep on several hosts, for `jax.distributed`.
 
     Hosts with GPUs or CPUs need none of it: they share the work by the folder alone.
 
