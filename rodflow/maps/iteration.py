@@ -16,7 +16,7 @@ import dataclasses
 import functools
 import inspect
 from collections.abc import Callable
-from typing import Any, NamedTuple, Self
+from typing import Any, NamedTuple
 
 import equinox as eqx
 import jax
@@ -86,12 +86,17 @@ class AbstractIteration(eqx.Module):
             ValueError: The transformation is no smooth map on phase space.
         """
 
-    def at(self, placement: Placement | None) -> Self:
+    def at(self, placement: Placement | None) -> AbstractIteration:
         """Return the same map with its parameters held to `placement`."""
         return dataclasses.replace(self, placement=placement)
 
-    def placed(self, params: PyTree) -> Self:
-        """Return the same map with its parameters held to where `params` are, if sharded."""
+    def placed(self, params: PyTree) -> AbstractIteration:
+        """Return the same map with its parameters held to where `params` are, if sharded.
+
+        The place of traced parameters is not known, and leaves the map as it is.
+        """
+        if any(isinstance(leaf, Tracer) for leaf in jax.tree.leaves(params)):
+            return self
         return self.at(placement_of(params))
 
     def loss(self, params: PyTree) -> Float[Array, ""]:
