@@ -279,7 +279,7 @@ def _increment(terms: diffrax.AbstractTerm, t: _Time, y: PyTree, args: PyTree) -
     return terms.vf(t, y, args) if flow is None else flow.increment(t, y, args)
 
 
-def _evaluations(solver: diffrax.AbstractSolver, term: FlowTerm) -> float:
+def _evaluations(solver: diffrax.AbstractSolver, term: FlowTerm) -> int | float:
     """Count the evaluations of a flow's increment in one step of a solver."""
     if isinstance(solver, AbstractLookback):
         return solver.evaluations

@@ -42,7 +42,7 @@ class Work(NamedTuple):
         """Return the work of both."""
         return jax.tree.map(lambda a, b: a + b, self, other)
 
-    def times(self, count: float | Array) -> Work:
+    def times(self, count: int | float | Array) -> Work:
         """Return the work of so many."""
         return jax.tree.map(lambda x: count * x, self)
 
