@@ -1,12 +1,11 @@
 """Help in plain text: what there is to choose from, without waiting for JAX."""
 
-import enum
 import inspect
 import itertools
+import json
 import re
 import textwrap
 from collections.abc import Iterator
-from dataclasses import MISSING as NOTHING
 from dataclasses import fields, is_dataclass
 from pathlib import Path
 from typing import Any
@@ -50,19 +49,18 @@ def page(command: str) -> str:
     defaults = dict(
         item for entry in files if isinstance(entry, DictConfig) for item in entry.items()
     )
-    examples = [f"  python -m experiments {command} {example}" for example in EXAMPLES[command]]
     lines = [
         f"usage: python -m experiments {command} [KEY=VALUE ...] [--multirun]\n",
         f"{COMMANDS[command][0].upper()}{COMMANDS[command][1:]}.",
         "\nexamples:",
-        *examples,
+        *(f"  python -m experiments {command} {example}" for example in EXAMPLES[command]),
     ]
     for kind in SCHEMAS[command]:
         for group in (entry.name for entry in fields(kind) if entry.name in GROUPS):
             default = f", by default {defaults[group]}" if group in defaults else ""
             lines += [f"\n{group}=NAME{default}", *_choices(group)]
-        known = [line for line in _keys(kind) if line]
-        lines += ["\nkeys and their defaults:", *known] if known else []
+        if known := list(_keys(kind)):
+            lines += ["\nkeys and their defaults:", *known]
     lines += [
         "\nhydra.run.dir=FOLDER sets the run folder. With --multirun, KEY=VALUE,VALUE makes a job",
         "of each value. --hydra-help lists more.",
@@ -104,26 +102,11 @@ def _entries(kind: Any) -> Iterator[tuple[str, str, str]]:
     told = {}
     for each in reversed(kind.__mro__):
         told |= descriptions(inspect.getdoc(each) if each.__doc__ else "")
-    for entry in fields(kind):
-        if not entry.name.startswith("_") and not is_dataclass(entry.type):
-            made = entry.default_factory
-            value = entry.default if made is NOTHING else made()
-            yield entry.name, "" if value == MISSING else _written(value), told.get(entry.name, "")
-
-
-def _written(value: object) -> str:
-    match value:
-        case enum.Enum():
-            return value.name
-        case None:
-            return "null"
-        case bool():
-            return str(value).lower()
-        case tuple() | list():
-            return f"[{','.join(map(_written, value))}]"
-        case dict():
-            return f"{{{','.join(f'{key}: {_written(each)}' for key, each in value.items())}}}"
-    return str(value)
+    defaults = OmegaConf.structured(kind)
+    for name, value in OmegaConf.to_container(defaults, enum_to_str=True).items():
+        if not name.startswith("_") and not is_dataclass(OmegaConf.get_type(defaults, name)):
+            text = json.dumps(value, separators=(",", ":")).replace('"', "")
+            yield name, "" if value == MISSING else text, told.get(name, "")
 
 
 def comment(path: Path) -> str:

@@ -141,9 +141,8 @@ def table_of(study: str) -> Path:
     Raises:
         ValueError: it has none.
     """
-    name = configuration.choices("study", [f"study={study}"]).get(
-        "learning_rates@grid.learning_rates"
-    )
+    composed = configuration.composed("study", [f"study={study}"], return_hydra_config=True)
+    name = composed.hydra.runtime.choices.get("learning_rates@grid.learning_rates")
     if name is None:
         raise ValueError(
             f"study={study} takes no file of configs/learning_rates/; set its grid.learning_rates"

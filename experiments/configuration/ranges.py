@@ -69,7 +69,7 @@ def inside(low: int | float, high: int | float) -> Condition:
 SEED = within(lambda value: 0 <= value < 2**32, "from 0 to 2^32 - 1")
 Positive = Annotated[int, at_least(1)]
 Seed = Annotated[int, SEED]
-SOME = Condition(len, "{key} is empty: it must name at least one", whole=True)
+SOME = Condition(bool, "{key} is empty: it must name at least one", whole=True)
 DISTINCT = Condition(
     lambda values: len(set(values)) == len(values), "{key}={value} names one of them twice", True
 )

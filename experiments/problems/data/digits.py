@@ -1,5 +1,6 @@
 """Handwritten digits of 8 x 8 pixels, from scikit-learn."""
 
+import numpy as np
 from sklearn.datasets import load_digits
 
 from experiments.problems.data.dataset import Dataset, classified
@@ -26,7 +27,7 @@ def digits(*, size: int = 500) -> Dataset:
     Raises:
         ValueError: `size` is out of range.
     """
-    pixels, labels = load_digits(return_X_y=True)
+    pixels, labels = map(np.asarray, load_digits(return_X_y=True))
     if not 1 <= size <= len(labels):
         raise ValueError(f"digits has 1 to {len(labels)} samples, got size={size}")
     images = pixels[:size].reshape(size, 8, 8, 1)
