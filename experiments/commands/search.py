@@ -1,22 +1,22 @@
-"""Find learning rates at which optimizers reach the edge: `python -m experiments search STUDY`.
+"""The command `python -m experiments search STUDY`: learning rates at which the edge is reached.
 
-For every cell of a study the optimizer runs alone, at learning rates a factor of two apart, all of
+For every cell of a grid the optimizer runs alone, at learning rates a factor of two apart, all of
 them lanes of one program, and its effective sharpness is measured along the run. The rule takes no
 notice of any flow:
 
     the smallest learning rate of the ladder whose effective sharpness reaches 1 within the first
-    half of the run, from a seed that the study does not use, without divergence up to the end.
+    half of the run, from a seed that the grid does not use, without divergence up to the end.
 
 The ladder begins around the learning rate in `configs/optimizer/` and moves on while the answer
 lies at one of its ends. Where no rung obeys the rule, the rung with the largest effective
 sharpness among those that do not diverge is taken, and said so. The table is written after every
-cell to the file of `configs/learning_rates/` that the study reads; cells that it has already are
+cell to the file of `configs/learning_rates/` that the grid reads; cells that it has already are
 left alone, so a search that was stopped goes on. Delete the file, or a line of it, to search again.
 """
 
 import argparse
 import itertools
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -25,10 +25,11 @@ from jaxtyping import Float
 from omegaconf import OmegaConf
 
 from experiments.configuration import config as configuration
-from experiments.configuration.config import RunConfig
+from experiments.configuration.config import GridStudyConfig, RunConfig
+from experiments.configuration.errors import reported_in_one_line
 from experiments.storage.files import write_atomically
 
-SEED = 1000  # of the initial weights; studies use small numbers
+SEED = 1000  # of the initial weights; grids use small numbers
 RUNGS = 8  # learning rates at a time
 MOVES = 3  # times that the ladder may move on
 MEASUREMENTS = 12  # of the effective sharpness along a run
@@ -36,7 +37,7 @@ EDGE = 1.0
 
 
 class Ladder(NamedTuple):
-    """What happened at each learning rate, in ascending order."""
+    """The outcome at each learning rate, in ascending order."""
 
     rates: Float[np.ndarray, " rungs"]
     early: Float[np.ndarray, " rungs"]
@@ -53,7 +54,7 @@ class Answer(NamedTuple):
     obeys: bool
 
     def __str__(self) -> str:
-        """In a line."""
+        """Say it in a line."""
         remark = "" if self.obeys else ", not the rule: the sharpest that does not diverge"
         return f"{self.rate:.4g}, effective sharpness up to {self.sharpness:.3g}{remark}"
 
@@ -135,12 +136,14 @@ def search_cell(config: RunConfig) -> Answer:
 
 
 def table_of(study: str) -> Path:
-    """Return the file that a study takes its learning rates from.
+    """Return the file that a grid takes its learning rates from.
 
     Raises:
         ValueError: it has none.
     """
-    name = configuration.choices([f"study={study}"]).get("learning_rates@grid.learning_rates")
+    name = configuration.choices("study", [f"study={study}"]).get(
+        "learning_rates@grid.learning_rates"
+    )
     if name is None:
         raise ValueError(
             f"study={study} takes no file of configs/learning_rates/; set its grid.learning_rates"
@@ -149,27 +152,31 @@ def table_of(study: str) -> Path:
 
 
 def remarks(path: Path) -> str:
-    """The comment at the beginning of a table, or how it begins if there is none."""
+    """Return the comment at the beginning of a table, or the one of a new table."""
     lines = path.read_text().splitlines(keepends=True) if path.exists() else []
     said = "".join(itertools.takewhile(lambda line: line.startswith("#"), lines))
     return said or f"# Found by `python -m experiments search {path.stem}`; the rule is there.\n"
 
 
-def main() -> None:
-    """Entry point."""
-    from experiments.configuration.errors import reported_in_one_line
-    from experiments.runs import grid, workers
-
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.formatter_class = argparse.RawDescriptionHelpFormatter
-    parser.add_argument("study", help="a study of many cells, a file of configs/study/")
-    parser.add_argument("overrides", nargs="*", help="KEY=VALUE, as for experiments.commands.run")
-    chosen = parser.parse_args()
+def main(arguments: Sequence[str]) -> None:
+    """Run the command."""
+    parser = argparse.ArgumentParser(
+        "python -m experiments search",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        epilog="examples:\n  python -m experiments search papers\n"
+        "  python -m experiments search models grid.problems=[mlp] grid.optimizers=[adam]",
+    )
+    parser.add_argument("study", help="a grid of runs, a file of configs/study/")
+    parser.add_argument("overrides", nargs="*", metavar="KEY=VALUE", help="as for a study")
+    chosen = parser.parse_args(arguments)
     with reported_in_one_line():
-        config = configuration.load([f"study={chosen.study}", *chosen.overrides])
-        if config.grid is None:
+        config = configuration.load_study([f"study={chosen.study}", *chosen.overrides])
+        if not isinstance(config, GridStudyConfig):
             raise ValueError(f"study={chosen.study} has no grid to search learning rates for")
         path = table_of(chosen.study)
+        from experiments.runs import grid, workers
+
         table = OmegaConf.to_container(OmegaConf.load(path)) if path.exists() else {}
         assert isinstance(table, dict)
         missing = [
@@ -184,7 +191,3 @@ def main() -> None:
                 print(f"{problem}/{optimizer}: {answer}", flush=True)
                 table.setdefault(problem, {})[optimizer] = float(f"{answer.rate:.6g}")
                 write_atomically(path, (head + OmegaConf.to_yaml(OmegaConf.create(table))).encode())
-
-
-if __name__ == "__main__":
-    main()

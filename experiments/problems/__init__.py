@@ -18,7 +18,7 @@ from experiments.problems.models.model import Model
 
 
 class Problem(NamedTuple):
-    """What an optimizer needs; both functions work under `jit` and `vmap`."""
+    """A problem as two pure functions; both work under `jit` and `vmap`."""
 
     loss: Callable[[PyTree[Float[Array, "..."]]], Float[Array, ""]]
     """Parameters -> loss on the whole data set."""
@@ -57,7 +57,7 @@ def problem(
 
 
 def raveled(problem: Problem) -> Problem:
-    """The same problem with all its parameters in one vector, in the order of its leaves.
+    """Return the problem with all its parameters in one vector, in the order of its leaves.
 
     For programs that hold many copies of the parameters: one that tracks several flows of a network
     with 30 leaves compiles in a third of the time. Nothing may then depend on single leaves.
@@ -70,7 +70,7 @@ def raveled(problem: Problem) -> Problem:
 
 
 def compact(problem: Problem, tx: optax.GradientTransformation) -> Problem:
-    """The problem `raveled`, or as it is for an optimizer that treats a matrix as a matrix."""
+    """Return the problem `raveled`, or unchanged for an optimizer that treats a matrix as one."""
     return raveled(problem) if _ignores_shapes(problem, tx) else problem
 
 

@@ -1,4 +1,4 @@
-"""What a report is of: the cells of tracked runs and the other studies, read from their files."""
+"""The content of a report: cells of grids, runs and studies, read from their files."""
 
 import re
 from collections.abc import Iterable, Sequence
@@ -10,7 +10,7 @@ import xarray as xr
 from experiments.analysis import summary
 from experiments.storage import results
 from experiments.storage.job import Kind, seconds_beside
-from experiments.studies.study import study_of
+from experiments.studies.study import Shown, shown_of, study_of
 
 NEEDED = {
     "dimension": {"seed", "flow", "step", "mode"},
@@ -41,10 +41,10 @@ def find(runs: Sequence[Path]) -> list[Path]:
 
 
 class Loaded(NamedTuple):
-    """What was found: the cells of tracked runs, and studies of another kind."""
+    """Results that were found: cells (a run is one of one seed), and studies as they are shown."""
 
     cells: list[xr.Dataset]
-    studies: list[xr.Dataset]
+    studies: list[Shown]
 
 
 def load_all(runs: Sequence[Path]) -> Loaded:
@@ -52,7 +52,7 @@ def load_all(runs: Sequence[Path]) -> Loaded:
 
     Raises:
         OSError: a file cannot be read, or is no netCDF file.
-        ValueError: a folder has no results, or there are none but of sweeps, or those of neither.
+        ValueError: a folder has no results or those of sweeps alone, or a file has other results.
     """
     found = find(runs)
     loaded = [each for each in map(load, found) if each.attrs.get("kind") != Kind.SWEEP]
@@ -60,16 +60,16 @@ def load_all(runs: Sequence[Path]) -> Loaded:
         raise ValueError(f"cannot use {found[0]}: {OF_A_SWEEP}")
     return Loaded(
         [results for results in loaded if results.attrs.get("kind") != Kind.STUDY],
-        [results for results in loaded if results.attrs.get("kind") == Kind.STUDY],
+        [shown_of(results) for results in loaded if results.attrs.get("kind") == Kind.STUDY],
     )
 
 
 def load(path: Path) -> xr.Dataset:
-    """Read one cell, one study of another kind, or one sweep.
+    """Read the results of a cell, a run, a study or a sweep.
 
     Raises:
-        OSError: The file cannot be read.
-        ValueError: It is damaged, or the results of none of them.
+        OSError: the file cannot be read.
+        ValueError: the file is damaged, or has other results.
     """
     loaded = results.load(path)
     kind = loaded.attrs.get("kind")

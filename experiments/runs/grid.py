@@ -13,7 +13,7 @@ from pathlib import Path
 
 import xarray as xr
 
-from experiments.configuration.config import RunConfig, load
+from experiments.configuration.config import GridStudyConfig, RunConfig, load
 from experiments.runs import cell as cells
 from experiments.runs import workers
 from experiments.runs.cell import Cell
@@ -22,14 +22,13 @@ from experiments.storage.job import Job, Kind
 PERIOD = 1.0  # seconds between two looks at the progress
 
 
-def composed(config: RunConfig) -> Iterator[tuple[str, str, RunConfig]]:
+def composed(config: GridStudyConfig) -> Iterator[tuple[str, str, RunConfig]]:
     """Resolve every cell as (problem, optimizer, configuration), at default learning rates.
 
     Raises:
         ValueError: A cell cannot be configured.
     """
     grid = config.grid
-    assert grid is not None
     shared = [f"{key}={getattr(config, key)}" for key in ("warmup", "num_steps", "every", "twins")]
     kappa = "null" if config.kappa is None else config.kappa
     chunks = "null" if config.chunks is None else config.chunks
@@ -40,14 +39,13 @@ def composed(config: RunConfig) -> Iterator[tuple[str, str, RunConfig]]:
             yield problem, optimizer, load([*shared, *chosen])
 
 
-def cells_of(config: RunConfig, folder: Path) -> list[Cell]:
+def cells_of(config: GridStudyConfig, folder: Path) -> list[Cell]:
     """List the cells of a grid, problem by problem.
 
     Raises:
         ValueError: A cell cannot be configured, or has no learning rate.
     """
     grid = config.grid
-    assert grid is not None
     found = []
     for problem, optimizer, run in composed(config):
         rate = grid.learning_rates.get(problem, {}).get(optimizer)

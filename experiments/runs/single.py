@@ -62,7 +62,6 @@ def run(config: RunConfig, report: Report) -> xr.Dataset:
     problem = problems.configured(config)
     tx = optimizers.configured(config.optimizer)
     followed = {"stable": flows.stable(config.kappa), "rod": flows.rod(config.kappa)}
-    assert config.seed is not None
     key = jax.random.key(config.seed)
     params = problem.init(key)
 

@@ -20,7 +20,8 @@ from jax.sharding import Mesh
 import rodflow
 from experiments import problems
 from experiments.configuration import config as configuration
-from experiments.configuration.config import RunConfig
+from experiments.configuration.config import SweptConfig
+from experiments.configuration.ranges import check_values
 from experiments.configuration.sweep import SweepConfig, axis_of
 from experiments.runs import pieces, records
 from experiments.setup import optimizers
@@ -34,13 +35,12 @@ OF_THE_PROGRAM = "what changes the program is swept by --multirun"
 class Sweep(NamedTuple):
     """A sweep and the folder that it is kept in."""
 
-    config: RunConfig
+    config: SweptConfig
     folder: Path
 
     @property
     def options(self) -> SweepConfig:
         """The axes, and how they are cut."""
-        assert self.config.sweep is not None
         return self.config.sweep
 
     @property
@@ -84,7 +84,7 @@ class Sweep(NamedTuple):
         return Job(self.folder, Kind.SWEEP, {"lanes": told, "run": run}, cut)
 
 
-def sweep_of(config: RunConfig, folder: Path) -> Sweep:
+def sweep_of(config: SweptConfig, folder: Path) -> Sweep:
     """Return the sweep that a configuration describes.
 
     Raises:
@@ -94,8 +94,7 @@ def sweep_of(config: RunConfig, folder: Path) -> Sweep:
     for key, values in sweep.axes.items():
         for value in values.tolist():
             lane = configuration.with_values(config, {key: value})
-            for checked in (lane.optimizer, lane):
-                checked.__post_init__()
+            check_values(lane)
             optimizers.configured(lane.optimizer)
         if _short(key) in optimizers.structural(config.optimizer.name):
             raise ValueError(f"sweep.axes.{key}: {OF_THE_PROGRAM}")
@@ -134,7 +133,6 @@ def computer(sweep: Sweep) -> Callable[[int], xr.Dataset]:
     def member(values: dict[str, jax.Array]) -> rodflow.Tracking:
         lane = configuration.with_values(config, values)
         tx = optimizers.configured(lane.optimizer)
-        assert lane.seed is not None
         key = jax.random.key(lane.seed)
         return rodflow.track(
             problem.loss,

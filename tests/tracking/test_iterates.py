@@ -5,7 +5,7 @@ import optax
 import pytest
 
 from rodflow import Iteration, PhaseState
-from rodflow.tracking._iterates import begin, follow, norm, one_rounding_unit_away, runaway_limit
+from rodflow.tracking._iterates import begin, follow, one_rounding_unit_away, runaway_limit
 
 
 def parabola(w):
@@ -78,10 +78,6 @@ def test_one_rounding_unit_is_the_next_float(dtype, params):
     assert jnp.any(ups) and not jnp.all(ups)
     other = one_rounding_unit_away(state, jax.random.key(1))
     assert any(map(jnp.any, jax.tree.leaves(jax.tree.map(jnp.not_equal, moved, other))))
-
-
-def test_norm_runs_over_all_leaves():
-    assert norm({"a": jnp.array([[3.0, 0.0]]), "b": (jnp.array(4.0),)}) == 5.0
 
 
 def test_oscillation_is_the_distance_from_the_midpoint():

@@ -7,12 +7,10 @@ import tarfile
 from collections.abc import Iterator
 from pathlib import Path
 
-import jax
-import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Int, UInt8
 
-from experiments.problems.data.dataset import Dataset
+from experiments.problems.data.dataset import Dataset, classified
 from experiments.problems.data.order import alternating
 from experiments.problems.data.pooling import pooled
 
@@ -41,7 +39,9 @@ STANDARD_DEVIATION = np.array([0.2470, 0.2435, 0.2616])
 Batch = tuple[UInt8[np.ndarray, "images 3072"], Int[np.ndarray, " images"]]
 
 
-def cifar10(folder: str, size: int, classes: int, side: int) -> Dataset:
+def cifar10(
+    *, folder: str = "data/cifar10", size: int = 1000, classes: int = 4, side: int = 32
+) -> Dataset:
     """Return the first training images of the first classes of CIFAR-10, as many of each class.
 
     The data set is by A. Krizhevsky ("Learning multiple layers of features from tiny images",
@@ -81,8 +81,7 @@ def cifar10(folder: str, size: int, classes: int, side: int) -> Dataset:
     chosen = alternating(labels)[:size]
     images = pixels[chosen].reshape(size, 3, 32, 32).transpose(0, 2, 3, 1)
     inputs = (pooled(images, side) / 255 - MEAN) / STANDARD_DEVIATION
-    targets = jax.nn.one_hot(labels[chosen], classes, dtype=jnp.float32)
-    return Dataset(jnp.asarray(inputs, dtype=jnp.float32), targets)
+    return classified(inputs, labels[chosen], classes)
 
 
 def _training_batches(folder: Path) -> Iterator[Batch]:

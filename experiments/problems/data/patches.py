@@ -1,12 +1,10 @@
 """Colour patches of two photographs, from scikit-learn."""
 
-import jax
-import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Shaped
 from sklearn.datasets import load_sample_images
 
-from experiments.problems.data.dataset import Dataset
+from experiments.problems.data.dataset import Dataset, classified
 from experiments.problems.data.order import spread
 from experiments.problems.data.pooling import pooled
 
@@ -15,7 +13,7 @@ PIXEL_SCALE = 255.0
 PIXEL_OFFSET = 0.4  # about the mean intensity, so that the inputs are roughly centred
 
 
-def patches(size: int, side: int) -> Dataset:
+def patches(*, size: int = 200, side: int = 16) -> Dataset:
     """Return the first `size` of 520 patches of two photographs; the label is the photograph.
 
     The photographs, 427 x 640 pixels of red, green and blue from 0 to 255, come with scikit-learn
@@ -43,8 +41,7 @@ def patches(size: int, side: int) -> Dataset:
         raise ValueError(f"patches has 1 to {count} samples, got size={size}")
     labels = np.arange(size) % photographs
     images = pooled(cut[labels, spread(each)[np.arange(size) // photographs]], side)
-    inputs = jnp.asarray(images / PIXEL_SCALE - PIXEL_OFFSET, dtype=jnp.float32)
-    return Dataset(inputs, jax.nn.one_hot(labels, photographs, dtype=jnp.float32))
+    return classified(images / PIXEL_SCALE - PIXEL_OFFSET, labels, photographs)
 
 
 def _cut(

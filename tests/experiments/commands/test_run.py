@@ -17,13 +17,14 @@ TINY = (
     "data.size=20",
 )
 
-# The application with a study that measures nothing and leaves about a megabyte of results.
+# The command with a run that measures nothing and leaves about a megabyte of results.
 WITHOUT_COMPUTING = """
+import sys
 import numpy as np, xarray as xr
-from experiments.runs import single
 from experiments.commands import run
+from experiments.runs import single
 single.run = lambda config, report: xr.Dataset({"loss": ("step", np.arange(100_000.0))})
-run.main()
+run.main(sys.argv[1:])
 """
 
 
@@ -58,6 +59,8 @@ def test_a_run_leaves_its_folder(cli, tmp_path):
         ("num_steps=many", "many"),
         ("num_steps=15", "num_steps=15"),
         ("--num_steps=20", "--num_steps=20"),
+        ("data.size=-1", "digits has 1 to 1797 samples, got size=-1"),  # known when it is built
+        ("study=papers", "`python -m experiments study` takes study"),
     ],
 )
 def test_a_mistake_is_one_line_and_leaves_nothing(cli, tmp_path, argument, named):

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 import xarray as xr
 
-from experiments.configuration.config import load
+from experiments.configuration.config import load_study
 from experiments.runs import cell as cells
 from experiments.runs import grid
 
@@ -13,7 +13,7 @@ QUICK = ["study=tiny", "grid.optimizers=[rmsprop]", "grid.problems=[narrow]", "n
 
 
 def quick(folder, *overrides):
-    (cell,) = grid.cells_of(load([*QUICK, *overrides]), folder)
+    (cell,) = grid.cells_of(load_study([*QUICK, *overrides]), folder)
     return cell
 
 

@@ -20,7 +20,6 @@ from experiments.storage import results
 
 ROOT = Path(__file__).parents[3]
 TINY = (
-    "study=sweep",
     "optimizer=heavy_ball",
     "warmup=2",
     "num_steps=4",
@@ -34,7 +33,7 @@ TWO_AXES = "sweep.axes=['optimizer.hyperparameters.b1=0,.5','seed=linear(3,5,3)'
 
 
 def configured(folder, *overrides):
-    return sweep.sweep_of(config.load([*TINY, TWO_AXES, *overrides]), folder)
+    return sweep.sweep_of(config.load_sweep([*TINY, TWO_AXES, *overrides]), folder)
 
 
 def test_lanes_are_the_product_of_the_axes_in_their_order(tmp_path):
@@ -132,7 +131,7 @@ def test_segments_of_another_sweep_are_refused_even_if_nothing_else_tells(tmp_pa
 # The application, which leaves a line for every segment that it begins.
 JOURNAL = """
 import os, sys, time
-from experiments.commands import run
+from experiments.commands import sweep as command
 from experiments.runs import sweep
 computer = sweep.computer
 
@@ -147,7 +146,7 @@ def recorded(swept):
     return begin
 
 sweep.computer = recorded
-run.main()
+command.main(sys.argv[1:])
 """
 MADE_UP = """
 import numpy as np, xarray as xr

@@ -8,7 +8,7 @@ import xarray as xr
 
 from experiments.storage.job import provenance
 from experiments.studies import running as parts
-from experiments.studies.study import AbstractStudy
+from experiments.studies.study import AbstractStudy, Shown
 
 
 @dataclass(frozen=True)
@@ -36,16 +36,8 @@ class Squares(AbstractStudy):
         return xr.concat(parts.values(), "number", combine_attrs="drop")
 
     @staticmethod
-    def tables(results):
-        return []
-
-    @staticmethod
-    def figures(results):
-        return {}
-
-    @staticmethod
-    def findings(results):
-        return []
+    def show(results):
+        return Shown(results, [], [], {})
 
 
 def ignore(*progress):
