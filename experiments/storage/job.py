@@ -146,7 +146,9 @@ class Job:
     @property
     def complete(self) -> int:
         """The number of pieces that are there."""
-        return len(list(self._pieces.glob("*.nc")))
+        with contextlib.suppress(FileNotFoundError):  # removed by another process meanwhile
+            return len(list(self._pieces.glob("*.nc")))
+        return 0
 
     def save(self, name: str, piece: xr.Dataset, seconds: float) -> None:
         """Write a piece, which took so many seconds."""

@@ -50,7 +50,6 @@ def test_a_missing_learning_rate_is_named(tmp_path):
 @pytest.mark.parametrize(
     ("override", "message"),
     [
-        ("+optimizer=gd", "optimizer: no such key"),
         ("+seed=1", "seed: no such key"),
         ("grid.seeds=[]", "grid.seeds is empty"),
         ("grid.seeds=[1,1]", "names one of them twice"),
