@@ -15,7 +15,7 @@ import xarray as xr
 from experiments.setup.roofline import Arithmetic, arithmetic, fastest
 from experiments.studies import lanes
 from experiments.studies.coevolution.genome import Genome, encoded
-from experiments.studies.coevolution.training import Task, member, trained
+from experiments.studies.coevolution.training import Task, axes, member, trained
 
 REPETITIONS = 3  # of which the fastest counts, on a machine that may be busy
 
@@ -63,11 +63,7 @@ def _seconds(
 ) -> tuple[float, float]:
     """Return the seconds of compiling, and those of a run."""
     count = len(genomes.depth)
-    grid = {
-        "architecture": np.arange(count),
-        "rate": np.full(count, rate, np.float32),
-        "seed": np.full(count, seed, np.uint32),
-    }
+    grid = axes(np.arange(count), np.full(count, rate), np.full(count, seed))
     lane, mesh = member(trained, task, genomes), lanes.all_devices() if together > 1 else None
     first, *later = (lanes.run(lane, grid, together, mesh) for _ in range(1 + REPETITIONS))
     least = min(sum(ran.seconds) for ran in later)

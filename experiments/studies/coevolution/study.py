@@ -36,6 +36,7 @@ from experiments.studies.coevolution.statistics import analysed
 from experiments.studies.coevolution.training import (
     Outcome,
     Task,
+    axes,
     effective_sharpness,
     member,
     trained,
@@ -153,14 +154,14 @@ class Coevolution(AbstractStudy):
         seeds = np.array([*self.search_seeds, *self.test_seeds])
         rates = self.optimizers[name] * 10.0 ** (self.spacing * ladder.places)
         genomes = encoded(drawn(self.architectures, self.architecture_seed))
-        lane, seconds = member(trained, task, genomes), []
+        training, mesh, seconds = member(trained, task, genomes), lanes.all_devices(), []
 
         def train(rows: np.ndarray, columns: np.ndarray, chosen: np.ndarray) -> Outcome:
-            ran = lanes.run(lane, _grid(rows, rates[columns], seeds[chosen]), self.lanes, mesh)
+            ran = lanes.run(training, axes(rows, rates[columns], seeds[chosen]), self.lanes, mesh)
             seconds.extend(ran.seconds)
             return ran.results
 
-        mesh, search = lanes.all_devices(), len(self.search_seeds)
+        search = len(self.search_seeds)
         found = searched(train, ladder, self.architectures, len(seeds), search)
         sharp = np.full((self.architectures, len(self.test_seeds)), np.nan)
         if name in EDGE:
@@ -168,9 +169,9 @@ class Coevolution(AbstractStudy):
             scores = score(found.final, found.initial)[:, None]
             best = tuned(scores[..., :search], scores[..., search:]).rate[:, 0]
             rows, chosen = (x.ravel() for x in np.indices(sharp.shape))
-            grid = _grid(rows, rates[best[rows]], seeds[search + chosen])
-            lane = member(effective_sharpness, task, genomes)
-            sharp = lanes.run(lane, grid, self.lanes, mesh).results.reshape(sharp.shape)
+            again = axes(rows, rates[best[rows]], seeds[search + chosen])
+            sharpness = member(effective_sharpness, task, genomes)
+            sharp = lanes.run(sharpness, again, self.lanes, mesh).results.reshape(sharp.shape)
         tried = ~np.isnan(found.initial)
         dims = ("architecture", "point", "seed")
         cost = lanes.cost(seconds)
@@ -194,12 +195,3 @@ class Coevolution(AbstractStudy):
         genes = drawn(self.architectures, self.architecture_seed)
         some = {gene: values[: self.loop_runs] for gene, values in genes.items()}
         return ways(self._task(name), some, middle, self.search_seeds[0])
-
-
-def _grid(rows: np.ndarray, rates: np.ndarray, seeds: np.ndarray) -> dict[str, np.ndarray]:
-    """Make the axes of lanes: indices of architectures, learning rates and seeds."""
-    return {
-        "architecture": rows,
-        "rate": np.asarray(rates, np.float32),
-        "seed": np.asarray(seeds, np.uint32),
-    }

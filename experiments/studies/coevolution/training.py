@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 import optax
 from jax.tree_util import Partial
 from jaxtyping import Array, Float, PyTree
@@ -92,10 +93,19 @@ def effective_sharpness(task: Task, genome: Genome, rate: Array, seed: Array) ->
     return rodflow.sharpness(loss, state.params, metric=response)[0] / 2
 
 
+def axes(architectures: np.ndarray, rates: np.ndarray, seeds: np.ndarray) -> dict[str, np.ndarray]:
+    """Return the axes of lanes: indices of architectures, learning rates and seeds."""
+    return {
+        "architecture": architectures,
+        "rate": np.asarray(rates, np.float32),
+        "seed": np.asarray(seeds, np.uint32),
+    }
+
+
 def member(
     function: Callable[[Task, Genome, Array, Array], PyTree], task: Task, genomes: Genome
 ) -> Callable[[dict[str, Array]], PyTree]:
-    """Return a function of one lane: `architecture` (an index), `rate` and `seed`."""
+    """Return a function of one lane, by the names of `axes`."""
 
     def lane(genomes: Genome, values: dict[str, Array]) -> PyTree:
         genome = jax.tree.map(lambda gene: gene[values["architecture"]], genomes)
