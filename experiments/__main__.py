@@ -1,24 +1,35 @@
-"""The one entry point of the application: `python -m experiments COMMAND [ARGUMENT ...]`."""
+"""The entry point of the application: `python -m experiments COMMAND [ARGUMENT ...]`."""
 
+import importlib
+import importlib.util
 import sys
-from importlib import import_module
+from collections.abc import Sequence
 
-COMMANDS = {
-    "run": "experiments.commands.run",
-    "study": "experiments.commands.study",
-    "search": "experiments.commands.search",
-    "bench": "experiments.commands.bench",
-    "report": "experiments.report.__main__",
-}
+from experiments.commands import COMMANDS
+
+# Imported by one command or another. Looked for at the beginning: that a package is missing should
+# not be noticed when its turn comes, after the computing.
+PACKAGES = ("jax", "flax", "hydra", "xarray", "netCDF4", "sklearn", "matplotlib", "rich", "plotly")
 
 
-def main() -> None:
+def main(arguments: Sequence[str]) -> None:
     """Run the command that the first argument names on the remaining ones."""
-    if len(sys.argv) < 2 or sys.argv[1] not in COMMANDS:
-        raise SystemExit(f"usage: python -m experiments {{{','.join(COMMANDS)}}} [ARGUMENT ...]")
-    name = sys.argv.pop(1)
-    import_module(COMMANDS[name]).main()
+    missing = [name for name in PACKAGES if importlib.util.find_spec(name) is None]
+    if missing:
+        raise SystemExit(
+            f"error: {', '.join(missing)} cannot be imported; "
+            'install what experiments need with: pip install -e ".[experiments]"'
+        )
+    name, *rest = arguments or ["--help"]
+    if name in ("--help", "-h"):
+        from experiments.commands import help as helping
+
+        print(helping.overview())
+    elif name not in COMMANDS:
+        raise SystemExit(f"error: {name}: no such command; choose from {', '.join(COMMANDS)}")
+    else:
+        importlib.import_module(f"experiments.commands.{name}").main(rest)
 
 
 if __name__ == "__main__":
-    main()
+    main(sys.argv[1:])

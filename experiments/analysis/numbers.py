@@ -24,6 +24,16 @@ def number(value: int | float | np.floating, digits: int = 3) -> str:
     return f"{value:.{digits}g}".replace("e+0", "e").replace("e-0", "e-").replace("e+", "e")
 
 
+def trimmed(value: xr.DataArray | float) -> str:
+    """Write three significant digits without trailing zeros; powers of ten only if it is tiny."""
+    value = float(value)
+    if not np.isfinite(value):
+        return "nan" if np.isnan(value) else "inf"
+    if value == 0 or abs(value) >= 1e-4:
+        return np.format_float_positional(value, precision=3, fractional=False, trim="-")
+    return f"{value:.2g}"
+
+
 def median(values: Sequence[float] | np.ndarray | xr.DataArray) -> float:
     """Return the median of the numbers among the values; NaN if there are none."""
     values = np.asarray(values, float)

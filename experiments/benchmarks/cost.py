@@ -13,7 +13,11 @@ from experiments.configuration import config
 from experiments.setup.clock import best_seconds
 
 COLUMNS = ["optimizer", "discrete", "rod", "rod / discrete", "stable / discrete"]
-RUNS = {"discrete": {}, "rod": {"rod": rodflow.RodFlow}, "stable": {"stable": rodflow.StableFlow}}
+RUNS = {
+    "discrete": {},
+    "rod": {"rod": rodflow.RodFlow()},
+    "stable": {"stable": rodflow.StableFlow()},
+}
 
 
 def cost() -> Iterator[Table]:

@@ -8,7 +8,6 @@ epoch map at any record: where it leaves through -1, the epochs oscillate with p
 """
 
 from collections.abc import Iterator
-from functools import partial
 
 import jax
 import jax.numpy as jnp
@@ -28,9 +27,9 @@ CASES = {
     ("alike", 3): (0.2, 0.25, 0.3),
 }
 FLOWS = {
-    "stable": rodflow.StableFlow,
-    "corrected": partial(rodflow.StableFlow, corrected=True),
-    "rod": rodflow.RodFlow,
+    "stable": rodflow.StableFlow(),
+    "corrected": rodflow.StableFlow(corrected=True),
+    "rod": rodflow.RodFlow(),
 }
 
 

@@ -29,7 +29,7 @@ STEPS = 2
 
 def memory() -> Iterator[Table]:
     """Compile Adam with flows on each architecture and ask XLA for the memory that it needs."""
-    grid = config.load(["study=papers"]).grid
+    grid = config.load_study(["study=papers"]).grid
     assert grid is not None
     rows = []
     for name in grid.problems:
@@ -39,7 +39,7 @@ def memory() -> Iterator[Table]:
         params = problem.init(jax.random.key(0))
         gradient = allotted(compiled(jax.vmap(jax.grad(problem.loss)), jnp.stack([params, params])))
         held, beyond = 0, []
-        for flows in ({"rod": rodflow.RodFlow}, None):
+        for flows in ({"rod": rodflow.RodFlow()}, None):
             tracker = rodflow.Tracker(problem.loss, tx, flows)
             state = jax.eval_shape(tracker.init, params)
             held = sum(x.size * x.dtype.itemsize for x in jax.tree.leaves(state.run.state))

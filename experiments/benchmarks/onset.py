@@ -63,7 +63,7 @@ def followed(
     tx = optimizers.configured(
         config.load([f"optimizer={name}", f"optimizer.learning_rate={rate}"]).optimizer
     )
-    tracker = rodflow.Tracker(problem.loss, tx, {"rod": rodflow.RodFlow}, every=EVERY)
+    tracker = rodflow.Tracker(problem.loss, tx, {"rod": rodflow.RodFlow()}, every=EVERY)
     iteration = rodflow.Iteration(problem.loss, tx)
     params = problem.init(jax.random.key(0))
     state = jax.jit(lambda p: tracker.init(p, warmup))(params)
@@ -88,7 +88,7 @@ def followed(
 
 def onset() -> Iterator[Table]:
     """Follow the alternating parts of each optimizer."""
-    study = config.load(["study=papers"])
+    study = config.load_study(["study=papers"])
     assert study.grid is not None
     problem = problems.raveled(problems.configured(config.load(study.grid.definitions["mlp"])))
     for name in OPTIMIZERS:

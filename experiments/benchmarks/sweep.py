@@ -20,9 +20,9 @@ import rodflow
 from experiments import problems
 from experiments.analysis.table import Table
 from experiments.benchmarks.process import accelerators, measured
-from experiments.benchmarks.roofline import Arithmetic, arithmetic, bound, fastest, products_alone
 from experiments.configuration import config
 from experiments.setup.clock import best_seconds, timed
+from experiments.setup.roofline import Arithmetic, arithmetic, bound, fastest, products_alone
 from experiments.setup.runtime import cores
 
 FEW, FEW_STEPS = 16, 200  # lanes of `sweep`
@@ -38,7 +38,7 @@ def sweep() -> Iterator[Table | str]:
 
     def member(learning_rate: jax.Array) -> rodflow.Tracking:
         tx = rodflow.OPTIMIZERS["adam"](learning_rate, b2=0.99)
-        flows = {"rod": rodflow.RodFlow}
+        flows = {"rod": rodflow.RodFlow()}
         return rodflow.track(problem.loss, tx, params, num_steps=FEW_STEPS, flows=flows)
 
     grid = jnp.geomspace(1e-4, 1e-2, FEW)
@@ -124,13 +124,13 @@ def processes() -> Iterator[Table | str]:
             seconds = swept(Path(place) / str(len(on)), on, SHARED)
             rows.append([str(len(on)), *(f"{each:.1f}" for each in seconds)])
     columns = ["processes, a core each", "from start to end", "without starting Python"]
-    yield Table(f"python -m experiments run study=sweep, {SHARED} lanes: seconds", columns, rows)
+    yield Table(f"python -m experiments sweep, {SHARED} lanes: seconds", columns, rows)
 
 
 def swept(folder: Path, on: list[int], count: int) -> tuple[float, float]:
     """Time a sweep with a process on each core, from its start and from its first segment."""
     axis = f"optimizer.learning_rate=geometric(2e-4,2e-3,{count})"
-    command = [sys.executable, "-m", "experiments", "run", "study=sweep", f"hydra.run.dir={folder}"]
+    command = [sys.executable, "-m", "experiments", "sweep", f"hydra.run.dir={folder}"]
     command += ["num_steps=200", "sweep.segment=2", "sweep.chunk=1", f"sweep.axes=['{axis}']"]
     begin = time.time()  # by the clock that files are dated by
     running = [

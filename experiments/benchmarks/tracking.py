@@ -5,7 +5,6 @@ be below, is the distance of twins of a run, which start one rounding unit apart
 """
 
 from collections.abc import Callable, Iterator, Mapping
-from functools import partial
 
 import jax
 import jax.numpy as jnp
@@ -55,15 +54,14 @@ CHAINS: dict[str, tuple[Callable[[], optax.GradientTransformation], int]] = {
     ),
     "lion(1e-4)": (lambda: optax.lion(1e-4), 3),
 }
-RODS = {"stable": rodflow.StableFlow, "signed": rodflow.RodFlow} | {
-    f"rank {rank}": partial(rodflow.RodFlow, closure=rodflow.CovarianceRod(rank=rank))
-    for rank in (1, 4)
+RODS = {"stable": rodflow.StableFlow(), "signed": rodflow.RodFlow()} | {
+    f"rank {rank}": rodflow.RodFlow(closure=rodflow.CovarianceRod(rank=rank)) for rank in (1, 4)
 }
 
 
 def tracking() -> Iterator[Table | str]:
     """Track every chain with the stable flow, the rod flow and twins."""
-    flows = {"stable": rodflow.StableFlow, "rod": rodflow.RodFlow}
+    flows = {"stable": rodflow.StableFlow(), "rod": rodflow.RodFlow()}
     rows = []
     for name, target in targets().items():
         result = over_seeds(chain(name), flows)

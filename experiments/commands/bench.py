@@ -16,7 +16,7 @@ def known(name: str) -> str:
     return name
 
 
-def main(arguments: Sequence[str] | None = None) -> None:
+def main(arguments: Sequence[str]) -> None:
     """Measure the parts that the arguments name, all of them if they name none."""
     listed = "\n".join(f"  {name:17} {subject}" for name, subject in PARTS.items())
     parser = argparse.ArgumentParser(

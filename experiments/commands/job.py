@@ -1,78 +1,99 @@
-"""What commands share: mistakes in one line, no empty folder left behind, and parts by name."""
+"""The frame of the commands that take a configuration, each a Hydra application.
 
-import argparse
+A mistake of the user is one line on standard error, and leaves no folder behind. With
+HYDRA_FULL_ERROR=1 in the environment it is a traceback.
+"""
+
 import contextlib
-import io
 import os
-from collections.abc import Callable, Iterable, Iterator
+import sys
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
+from typing import Any, NamedTuple
 
-from hydra._internal.utils import get_args_parser
 from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
+from omegaconf import DictConfig, OmegaConf
+from rich.console import Console
 
+from experiments.commands import help as helping
 from experiments.configuration import config as configuration
 from experiments.configuration.errors import reported_in_one_line, told_in_one_line
 
+# Of Hydra's command line, https://hydra.cc/docs/advanced/hydra-command-line-flags/.
+FLAGS = {"--multirun", "-m", "--run", "-r", "--cfg", "-c", "--resolve", "--package", "-p"}
+FLAGS |= {"--info", "-i", "--config-path", "-cp", "--config-name", "-cn", "--config-dir", "-cd"}
+FLAGS |= {"--hydra-help", "--version", "--shell-completion", "-sc", "--experimental-rerun"}
 
-def start(app: Callable[[], None]) -> None:
-    """Run an application on the arguments of the command line."""
+
+class Job(NamedTuple):
+    """The configuration of a job, checked and as YAML, the folder of its results, the terminal."""
+
+    config: Any
+    resolved: str
+    folder: Path
+    console: Console
+
+
+def start(app: Callable[[], None], command: str, arguments: Sequence[str]) -> None:
+    """Run a Hydra application on arguments, or show its help."""
+    if {"--help", "-h"} & set(arguments):
+        print(helping.page(command))
+        return
     # Without it Hydra prints errors itself, over several lines.
     os.environ["HYDRA_FULL_ERROR"] = "1"
-    configuration.register()
+    sys.argv[1:] = arguments
     with reported_in_one_line():
-        check_flags()
+        for argument in arguments:
+            if argument.startswith("-") and argument.partition("=")[0] not in FLAGS:
+                raise ValueError(
+                    f"{argument}: no such option; settings are written KEY=VALUE, without dashes"
+                )
+        configuration.register()
         app()
 
 
-def check_flags() -> None:
-    """Refuse an unknown `--flag`, for which Hydra would print its whole usage."""
-    said = io.StringIO()
-    try:
-        with contextlib.redirect_stderr(said):
-            get_args_parser().parse_args()
-    except SystemExit:
-        reason = said.getvalue().strip().rpartition("error: ")[2]
-        raise ValueError(f"{reason}; settings are written KEY=VALUE, without dashes") from None
-
-
 @contextlib.contextmanager
-def job() -> Iterator[Path]:
-    """Yield the folder of a job, and tell what a user did wrong in one line.
+def job(composed: DictConfig) -> Iterator[Job]:
+    """Yield a job, and tell what a user did wrong in one line.
 
     That is caught within the job, because Hydra adds lines of its own to an exception that leaves
     it. One of several jobs gives its line to Hydra instead, which lets the others end and then
     shows the first with the overrides of its job.
     """
     folder = Path(HydraConfig.get().runtime.output_dir)
-    with told_in_one_line() if one_of_many() else reported_in_one_line(), removed_if_empty(folder):
-        yield folder
+    with told_in_one_line() if one_of_many() else reported_in_one_line(), left_clean(folder):
+        config = configuration.checked(composed)
+        yield Job(config, OmegaConf.to_yaml(composed, resolve=True), folder, Console())
+
+
+def set_up(console: Console) -> None:
+    """Set JAX up, which is imported only now: a mistake should not have to wait for it."""
+    from experiments.setup import runtime
+
+    for note in runtime.configure():
+        console.print(note, style="dim")
+
+
+def said_where(job: Job) -> None:
+    """Print the folder of a job that is done."""
+    job.console.print(f"run folder: {job.folder}", soft_wrap=True, highlight=False)
 
 
 def one_of_many() -> bool:
-    """Whether this is a job of --multirun."""
+    """Return True in a job of --multirun."""
     return HydraConfig.initialized() and HydraConfig.get().mode is RunMode.MULTIRUN
 
 
 @contextlib.contextmanager
-def removed_if_empty(folder: Path):
-    """Leave no empty folder behind after a failure; Hydra makes it before it calls the job."""
+def left_clean(folder: Path) -> Iterator[None]:
+    """Remove a folder that was empty, as Hydra makes it, after a failure without results."""
+    fresh = not any(folder.iterdir())
     try:
         yield
     except BaseException:
-        with contextlib.suppress(OSError):
-            folder.rmdir()
+        if fresh and {path.name for path in folder.iterdir()} <= {"config.yaml"}:
+            with contextlib.suppress(OSError):
+                (folder / "config.yaml").unlink(missing_ok=True)
+                folder.rmdir()
         raise
-
-
-def add_parts(parser: argparse.ArgumentParser, parts: Iterable[str]) -> None:
-    """Let a command take the names of what it should do, as `parts`; none is all of them."""
-    known = list(parts)
-
-    def part(name: str) -> str:
-        if name not in known:
-            raise argparse.ArgumentTypeError(f"{name}: choose from {', '.join(known)}")
-        return name
-
-    told = f"one of {', '.join(known)}; all of them if none is named"
-    parser.add_argument("parts", metavar="PART", nargs="*", default=known, type=part, help=told)

@@ -16,7 +16,7 @@ left alone, so a search that was stopped goes on. Delete the file, or a line of 
 
 import argparse
 import itertools
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -25,7 +25,8 @@ from jaxtyping import Float
 from omegaconf import OmegaConf
 
 from experiments.configuration import config as configuration
-from experiments.configuration.config import RunConfig
+from experiments.configuration.config import GridStudyConfig, RunConfig
+from experiments.configuration.errors import reported_in_one_line
 from experiments.storage.files import write_atomically
 
 SEED = 1000  # of the initial weights; studies use small numbers
@@ -140,7 +141,9 @@ def table_of(study: str) -> Path:
     Raises:
         ValueError: it has none.
     """
-    name = configuration.choices([f"study={study}"]).get("learning_rates@grid.learning_rates")
+    name = configuration.choices("study", [f"study={study}"]).get(
+        "learning_rates@grid.learning_rates"
+    )
     if name is None:
         raise ValueError(
             f"study={study} takes no file of configs/learning_rates/; set its grid.learning_rates"
@@ -155,21 +158,25 @@ def remarks(path: Path) -> str:
     return said or f"# Found by `python -m experiments search {path.stem}`; the rule is there.\n"
 
 
-def main() -> None:
-    """Entry point."""
-    from experiments.configuration.errors import reported_in_one_line
-    from experiments.runs import grid, workers
-
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.formatter_class = argparse.RawDescriptionHelpFormatter
-    parser.add_argument("study", help="a study of many cells, a file of configs/study/")
-    parser.add_argument("overrides", nargs="*", help="KEY=VALUE, as for experiments.commands.run")
-    chosen = parser.parse_args()
+def main(arguments: Sequence[str]) -> None:
+    """Run the command."""
+    parser = argparse.ArgumentParser(
+        "python -m experiments search",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        epilog="examples:\n  python -m experiments search papers\n"
+        "  python -m experiments search models grid.problems=[mlp] grid.optimizers=[adam]",
+    )
+    parser.add_argument("study", help="a grid of runs, a file of configs/study/")
+    parser.add_argument("overrides", nargs="*", metavar="KEY=VALUE", help="as for a study")
+    chosen = parser.parse_args(arguments)
     with reported_in_one_line():
-        config = configuration.load([f"study={chosen.study}", *chosen.overrides])
-        if config.grid is None:
+        config = configuration.load_study([f"study={chosen.study}", *chosen.overrides])
+        if not isinstance(config, GridStudyConfig):
             raise ValueError(f"study={chosen.study} has no grid to search learning rates for")
         path = table_of(chosen.study)
+        from experiments.runs import grid, workers
+
         table = OmegaConf.to_container(OmegaConf.load(path)) if path.exists() else {}
         assert isinstance(table, dict)
         missing = [
@@ -184,7 +191,3 @@ def main() -> None:
                 print(f"{problem}/{optimizer}: {answer}", flush=True)
                 table.setdefault(problem, {})[optimizer] = float(f"{answer.rate:.6g}")
                 write_atomically(path, (head + OmegaConf.to_yaml(OmegaConf.create(table))).encode())
-
-
-if __name__ == "__main__":
-    main()

@@ -1,58 +1,67 @@
-"""Studies that are no grid of tracked runs: `python -m experiments study experiment=NAME`.
+"""The command `python -m experiments study study=NAME [KEY=VALUE ...]`: a question or a grid.
 
-Any key can be set as `experiment.KEY=VALUE`. One configuration in, one run folder out:
-`config.yaml` and `results.nc`, beside the figures. The same command continues a study that was
-killed, and shows one that is finished again.
+A question is a study of its own, with keys `study.KEY`; a grid is optimizers x problems, with the
+keys of a run and `grid.KEY`. The same command continues a study that was killed, and shows one
+that is finished again.
 """
+
+from collections.abc import Sequence
 
 import hydra
 from hydra.utils import instantiate
-from omegaconf import DictConfig, OmegaConf
-from rich.console import Console
+from omegaconf import DictConfig
 
-from experiments.commands import job as command_line
-from experiments.configuration import config as configuration
+from experiments.commands.job import Job, job, said_where, set_up, start
+from experiments.configuration.config import CONFIGS, GridStudyConfig
 from experiments.storage.files import write_atomically
-from experiments.storage.locks import alone_in
 
 
-@hydra.main(config_path=str(configuration.CONFIGS), config_name="study", version_base="1.3")
+@hydra.main(config_path=str(CONFIGS), config_name="study", version_base="1.3")
 def app(composed: DictConfig) -> None:
-    """Run the study that a composed configuration describes."""
-    with command_line.job() as folder:
-        config = configuration.checked(composed)
-        resolved = OmegaConf.to_yaml(composed, resolve=True)
-        from experiments.setup import runtime
-
-        console = Console()
-        for note in runtime.configure():
-            console.print(note, style="dim")
-        runtime.use_all_cores()
-
-        from experiments.report import figures, terminal
-        from experiments.studies import running as parts
-        from experiments.studies.study import being_shown
-
-        with alone_in(folder):
-            study = instantiate(config.experiment)
-            with terminal.progress("parts") as report:
-                results = parts.run(study, folder, resolved, report)
-            with being_shown(results):
-                drawn = study.figures(results)
-                tables, findings = study.tables(results), study.findings(results)
-            for name, figure in drawn.items():
-                write_atomically(folder / f"{name}.png", figures.rendered(figure, "png"))
-        for table in tables:
-            console.print(terminal.as_table(table))
-        for sentence in findings:
-            console.print(sentence, highlight=False)
-        console.print(f"run folder: {folder}", soft_wrap=True, highlight=False)
+    """Run or continue the study that a composed configuration describes, and show it."""
+    with job(composed) as run:
+        set_up(run.console)
+        grid(run) if isinstance(run.config, GridStudyConfig) else question(run)
+        said_where(run)
 
 
-def main() -> None:
-    """Entry point."""
-    command_line.start(app)
+def question(run: Job) -> None:
+    """Compute the parts of a study, and print its tables and findings."""
+    from experiments.setup import runtime
+
+    runtime.use_all_cores()
+
+    from experiments.analysis.style import rendered
+    from experiments.commands.progress import progress
+    from experiments.report import terminal
+    from experiments.studies import running
+    from experiments.studies.study import shown_of
+
+    study = instantiate(run.config.study, _recursive_=False)  # it builds its data and models
+    with progress("parts") as report:
+        results = running.run(study, run.folder, run.resolved, report)
+    shown = shown_of(results)
+    for name, figure in shown.figures().items():
+        write_atomically(run.folder / f"{name}.png", rendered(figure, "png"))
+    for table in shown.tables:
+        run.console.print(terminal.as_table(table))
+    for sentence in shown.findings:
+        run.console.print(sentence, highlight=False)
 
 
-if __name__ == "__main__":
-    main()
+def grid(run: Job) -> None:
+    """Compute the cells of a grid, and print its tables."""
+    from experiments.commands.progress import cell_progress
+    from experiments.report import terminal
+    from experiments.runs import grid
+
+    cells = grid.cells_of(run.config, run.folder)
+    with cell_progress(run.console, cells) as progress:
+        done = grid.run(cells, run.folder, run.resolved, run.config.grid.workers, progress)
+    run.console.print(terminal.grid_table(done))
+    run.console.print(terminal.grid_remarks(done), highlight=False)
+
+
+def main(arguments: Sequence[str]) -> None:
+    """Run the command."""
+    start(app, "study", arguments)

@@ -1,139 +1,185 @@
-"""The configuration of a run: which keys exist, of what type, in what range.
+"""The configuration of each command: which keys exist, of what type, in what range.
 
-The values stand in `configs/`, every default exactly once; the dataclasses here are the schemas
-that Hydra checks them against, and `__post_init__` checks the ranges of a complete configuration.
+The dataclasses here are the schemas that Hydra checks `configs/run.yaml`, `configs/sweep.yaml` and
+the grids of `configs/study/` against, with all defaults. What a run or a study is built of has its
+keys and defaults in the builder: `experiments.configuration.derive` makes schemas of them.
 """
 
 import copy
+import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, fields, is_dataclass
+from dataclasses import dataclass, field, fields, is_dataclass
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 from hydra import compose, initialize_config_dir
 from hydra.core.config_store import ConfigStore
 from hydra.core.global_hydra import GlobalHydra
 from omegaconf import MISSING, DictConfig, OmegaConf
 
-from experiments.configuration import data, models
-from experiments.configuration import studies as experiments
+from experiments.configuration.derive import schema
 from experiments.configuration.functions import Loss
 from experiments.configuration.grid import GridConfig
-from experiments.configuration.ranges import check
+from experiments.configuration.ranges import SEED, Consistent, Range, above, at_least, check_values
 from experiments.configuration.sweep import DistributedConfig, SweepConfig
 
 CONFIGS = Path(__file__).resolve().parents[2] / "configs"
+BUILT = ("model", "data", "study")
+"""Groups of `configs/` whose files name a builder as `_target_`."""
+DECAY = Range(lambda value: 0 <= value < 1, "at least 0 and below 1")
+
+
+class Hyperparameters:
+    """The condition on hyperparameters of an optimizer: b1 and b2 are below 1, none is negative."""
+
+    def check(self, key: str, values: Mapping[str, float]) -> None:
+        """Refuse a value out of range."""
+        for name, value in values.items():
+            (DECAY if name in ("b1", "b2") else at_least(0)).check(f"{key}.{name}", value)
 
 
 @dataclass
 class OptimizerConfig:
-    """A name of `experiments.setup.optimizers.CONSTRUCTORS`, and the arguments of what it names."""
+    """An Optax chain.
+
+    Attributes:
+        name: one of `experiments.setup.optimizers.CONSTRUCTORS`.
+        learning_rate: the step size.
+        hyperparameters: the other arguments of what `name` names.
+    """
 
     name: str = MISSING
-    learning_rate: float = MISSING
-    hyperparameters: dict[str, float] = MISSING
-
-    def __post_init__(self):
-        check("optimizer.learning_rate", self.learning_rate, self.learning_rate > 0, "above 0")
-        for name, value in self.hyperparameters.items():
-            key = f"optimizer.hyperparameters.{name}"
-            if name in ("b1", "b2"):
-                check(key, value, 0 <= value < 1, "at least 0 and below 1")
-            else:
-                check(key, value, value >= 0, "at least 0")
+    learning_rate: Annotated[float, above(0)] = MISSING
+    hyperparameters: Annotated[dict[str, float], Hyperparameters()] = MISSING
 
 
 @dataclass
-class RunConfig:
-    """Everything that a run depends on. Each group is a folder of `configs/`.
+class TrackedConfig(Consistent):
+    """The keys of a run and of every run of a grid.
 
-    With a `grid`, a study of many cells, the cells have their own optimizer, model, data and seeds.
-    With a `sweep`, the run has many lanes, which differ in the numbers that the sweep names.
+    The steps suffice for every optimizer in `configs/optimizer/` to reach the edge of stability and
+    stay there.
+
+    Attributes:
+        loss: squared_error or cross_entropy; mean_output with model=toy.
+        chunks: equal pieces of the data whose gradients are accumulated; null: all at once.
+        warmup: discrete steps before tracking starts.
+        num_steps: steps that are tracked, a multiple of `every`.
+        every: steps between two records.
+        twins: runs started one rounding unit away; their spread is the floor.
+        kappa: seed of the rod, a fraction of the drift; null: 2^13 rounding units, 1e-3 in float32.
+    """
+
+    loss: Loss = Loss.squared_error
+    chunks: Annotated[int | None, at_least(1)] = None
+    warmup: Annotated[int, at_least(0)] = 20
+    num_steps: Annotated[int, at_least(1)] = 600
+    every: Annotated[int, at_least(1)] = 10
+    twins: Annotated[int, at_least(0)] = 4
+    kappa: Annotated[float | None, at_least(0)] = None
+
+    def check_together(self) -> None:
+        if self.num_steps % self.every:
+            multiple = Range(lambda _: False, f"a multiple of every={self.every}")
+            multiple.check("num_steps", self.num_steps)
+
+
+@dataclass
+class RunConfig(TrackedConfig):
+    """The keys of `python -m experiments run`: all that the numbers of a run depend on.
+
+    Attributes:
+        optimizer: a file of `configs/optimizer/`.
+        model: a file of `configs/model/`.
+        data: a file of `configs/data/`.
+        seed: of the initial weights and of the twins.
     """
 
     optimizer: Any = MISSING  # by its own schema an OptimizerConfig
     model: Any = MISSING
     data: Any = MISSING
-    loss: Loss = MISSING
-    chunks: int | None = MISSING
-    seed: int | None = MISSING
-    warmup: int = MISSING
-    num_steps: int = MISSING
-    every: int = MISSING
-    twins: int = MISSING
-    kappa: float | None = MISSING
-    grid: GridConfig | None = None
-    sweep: SweepConfig | None = None
-    distributed: DistributedConfig | None = None
-
-    def __post_init__(self):
-        for key in ("optimizer", "model", "data", "seed"):
-            if self.grid is None and getattr(self, key) is None:
-                raise ValueError(f"{key} has no value")
-            if self.grid is not None and getattr(self, key) is not None:
-                raise ValueError(f"{key} is set, but the cells of a grid have their own: see grid")
-        if self.grid is not None and self.sweep is not None:
-            raise ValueError("grid and sweep are both set: a sweep is of one optimizer and problem")
-        if self.seed is not None:
-            check("seed", self.seed, 0 <= self.seed < 2**32, "from 0 to 2^32 - 1")
-        if self.chunks is not None:
-            check("chunks", self.chunks, self.chunks >= 1, "at least 1")
-        check("warmup", self.warmup, self.warmup >= 0, "at least 0")
-        check("every", self.every, self.every >= 1, "at least 1")
-        check("num_steps", self.num_steps, self.num_steps >= 1, "at least 1")
-        multiple = self.num_steps % self.every == 0
-        check("num_steps", self.num_steps, multiple, f"a multiple of every={self.every}")
-        check("twins", self.twins, self.twins >= 0, "at least 0")
-        if self.kappa is not None:
-            check("kappa", self.kappa, self.kappa >= 0, "at least 0")
+    seed: Annotated[int, SEED] = 0
 
 
 @dataclass
-class StudyConfig:
-    """A study of `experiments.studies`, instantiated from its keys."""
+class SweptConfig(RunConfig):
+    """The keys of `python -m experiments sweep`: a run whose lanes differ in numbers.
 
-    experiment: Any = MISSING
+    Attributes:
+        sweep: the axes of the lanes.
+        distributed: where the other processes are, if they have to know of each other.
+    """
+
+    sweep: SweepConfig = field(default_factory=SweepConfig)
+    distributed: DistributedConfig = field(default_factory=DistributedConfig)
+
+
+@dataclass
+class GridStudyConfig(TrackedConfig):
+    """The keys of `python -m experiments study` for a grid of runs.
+
+    Attributes:
+        grid: the optimizers and problems.
+    """
+
+    grid: GridConfig = field(default_factory=GridConfig)
+
+
+@dataclass
+class QuestionConfig:
+    """The key of `python -m experiments study` for a question: the arguments of its study."""
+
+    study: Any = MISSING
+
+
+COMMANDS = {"run": [RunConfig], "sweep": [SweptConfig], "study": [QuestionConfig, GridStudyConfig]}
+"""Commands that take a configuration, and the schemas that it may have."""
 
 
 def register() -> None:
     """Tell Hydra the schemas that the files in `configs/` name in their defaults lists."""
     store = ConfigStore.instance()
     store.store(name="run_schema", node=RunConfig)
-    store.store(name="study_schema", node=StudyConfig)
+    store.store(name="sweep_schema", node=SweptConfig)
+    store.store(name="grid_schema", node=GridStudyConfig)
     store.store(group="optimizer", name="optimizer_schema", node=OptimizerConfig)
-    groups = {
-        "model": models.SCHEMAS,
-        "data": data.SCHEMAS,
-        "experiment": experiments.SCHEMAS,
-    }
-    for group, schemas in groups.items():
-        for name, node in schemas.items():
-            store.store(group=group, name=name, node=node)
+    for group in BUILT:
+        for path in (CONFIGS / group).glob("*.yaml"):
+            if target := target_of(path):
+                store.store(group=group, name=f"{path.stem}_schema", node=schema(target))
+
+
+def target_of(path: Path) -> str | None:
+    """Return the builder that a file of `configs/` names, if it names one."""
+    found = re.search(r"^_target_: (\S+)", path.read_text(), re.MULTILINE)
+    return found[1] if found else None
 
 
 def checked(config: DictConfig) -> Any:
     """Turn a composed configuration into dataclasses, which checks all keys and ranges.
 
     Returns:
-        A `RunConfig` or a `StudyConfig`, whichever the configuration is by its own schema.
+        A dataclass of `COMMANDS`, whichever the configuration is by its own schema.
 
     Raises:
         ValueError: a key is unknown, has no value, or has one out of range.
     """
+    if not is_dataclass(OmegaConf.get_type(config)):  # a study whose file says what its keys are
+        config = OmegaConf.merge(QuestionConfig, config)  # pyright: ignore[reportAssignmentType]
     _check_keys(config)
-    return OmegaConf.to_object(config)
+    found = OmegaConf.to_object(config)
+    check_values(found)
+    return found
 
 
 def _check_keys(config: DictConfig, prefix: str = "") -> None:
     # On the command line `+key=value` adds a key that the schema lacks, which to_object() drops,
     # and `~key` removes one, which to_object() passes on as "???".
-    schema = OmegaConf.get_type(config)
-    if not is_dataclass(schema):
-        return
-    known = [entry.name for entry in fields(schema)]
+    kind = OmegaConf.get_type(config)
+    known = [entry.name for entry in fields(kind)] if is_dataclass(kind) else list(config)
     for key in config:
         if key not in known:
-            allowed = ", ".join(name for name in known if not name.startswith("_"))
+            allowed = ", ".join(name for name in known if not str(name).startswith("_"))
             raise ValueError(f"{prefix}{key}: no such key; the keys here are {allowed}")
     for key in known:
         if key not in config or OmegaConf.is_missing(config, key):
@@ -143,29 +189,41 @@ def _check_keys(config: DictConfig, prefix: str = "") -> None:
 
 
 def load(overrides: Sequence[str] = ()) -> RunConfig:
-    """Compose a configuration as the command line would, for use from Python.
+    """Compose a configuration as `python -m experiments run` would.
 
     Args:
         overrides: as on the command line, for example `["optimizer=gd", "model.width=64"]`.
     """
+    return checked(composed("run", overrides))
+
+
+def load_sweep(overrides: Sequence[str] = ()) -> SweptConfig:
+    """Compose a configuration as `python -m experiments sweep` would."""
+    return checked(composed("sweep", overrides))
+
+
+def load_study(overrides: Sequence[str]) -> Any:
+    """Compose a configuration as `python -m experiments study` would."""
+    return checked(composed("study", overrides))
+
+
+def composed(command: str, overrides: Sequence[str], **options: Any) -> DictConfig:
+    """Compose the configuration of a command, unchecked."""
     register()
     if GlobalHydra.instance().is_initialized():  # inside of the application
-        return checked(compose("run", list(overrides)))
+        return compose(command, list(overrides), **options)
     with initialize_config_dir(str(CONFIGS), version_base="1.3"):
-        return checked(compose("run", list(overrides)))
+        return compose(command, list(overrides), **options)
 
 
-def choices(overrides: Sequence[str]) -> dict[str, Any]:
-    """Return which file of each group a configuration is composed of."""
-    register()
-    with initialize_config_dir(str(CONFIGS), version_base="1.3"):
-        composed = compose("run", list(overrides), return_hydra_config=True)
-    return dict(composed.hydra.runtime.choices)
+def choices(command: str, overrides: Sequence[str]) -> dict[str, Any]:
+    """Return the file of each group that a configuration is composed of."""
+    return dict(composed(command, overrides, return_hydra_config=True).hydra.runtime.choices)
 
 
 def identity(config: RunConfig) -> str:
     """Return as YAML what the numbers of a run depend on, without who computes how many of them."""
-    told = [entry.name for entry in fields(config) if entry.name not in ("sweep", "distributed")]
+    told = [entry.name for entry in fields(RunConfig)]
     return OmegaConf.to_yaml(OmegaConf.masked_copy(OmegaConf.structured(config), told))
 
 

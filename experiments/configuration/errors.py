@@ -4,8 +4,8 @@ import contextlib
 import os
 import re
 import sys
-import traceback
 from collections.abc import Iterable, Iterator
+from dataclasses import fields
 from difflib import get_close_matches
 
 from hydra.errors import (
@@ -15,11 +15,13 @@ from hydra.errors import (
     MissingConfigException,
     OverrideParseException,
 )
-from omegaconf import OmegaConf
 from omegaconf.errors import ConfigAttributeError, ConfigKeyError, OmegaConfBaseException
 
+from experiments.configuration.config import COMMANDS
+
 USER_ERRORS = (HydraException, OmegaConfBaseException, ValueError, OSError)
-"""What a wrong key, value, name or path raises. Anything else is a bug and keeps its traceback."""
+"""Raised by a wrong key, value, name or path. Anything else is a bug and keeps its traceback."""
+HIDDEN = ("_", "hydra")  # keys that are not offered
 
 
 # Asked for on import: the application sets the variable itself later on.
@@ -44,21 +46,9 @@ def reported_in_one_line() -> Iterator[None]:
         if _TRACEBACKS_WANTED:
             raise
         raise SystemExit(f"error: {one_line(error)}") from None
-    except AssertionError as error:
-        if _TRACEBACKS_WANTED or not (key := key_below_null(error)):
-            raise
-        raise SystemExit(f"error: {key}: {key.rpartition('.')[0]} is null here") from None
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)
         raise SystemExit(130) from None
-
-
-def key_below_null(error: AssertionError) -> str | None:
-    """The key that was given below one that is null; all that OmegaConf says is an assertion."""
-    frames = [frame for frame, _ in traceback.walk_tb(error.__traceback__)]
-    if frames[-1].f_code.co_qualname != OmegaConf.update.__qualname__:
-        return None
-    return frames[-1].f_locals["key"]
 
 
 def one_line(error: BaseException) -> str:
@@ -101,27 +91,35 @@ def _offered(options: Iterable[str]) -> str:
 
 
 def _of_groups(said: str) -> str:
-    """What Hydra says of a group that has no value, or that the command does not have."""
+    """Shorten the message of Hydra about a group without a value, or of another command."""
     first, *rest = said.splitlines()
     if missing := re.match(r"You must specify '(.+?)'", first):
         options = _offered(line.strip() for line in rest[1:])
         return f"{missing[1]} has no value; choose one of {options}"
     if strange := re.match(r"Could not override '(.+?)'", first):
-        return (
-            f"{strange[1]}: not a key of this command; `python -m experiments study` takes "
-            "experiment=NAME, `python -m experiments run` optimizer, model, data, study and others"
-        )
+        return f"{strange[1]}: no such key here{_taken_by(strange[1])}"
     return said
 
 
 def _unknown_key(error: ConfigAttributeError | ConfigKeyError) -> str:
     key = str(error.full_key)
-    parent = error.parent_node
-    hidden = ("_", "hydra")
-    known = [str(name) for name in parent or {} if not str(name).startswith(hidden)]
+    known = [str(name) for name in error.parent_node or {} if not str(name).startswith(HIDDEN)]
     prefix, dot, last = key.rpartition(".")
     close = get_close_matches(last, known, n=1)
-    guess = f" did you mean {prefix}{dot}{close[0]}?" if close else ""
+    elsewhere = _taken_by(key, error.object_type)
+    guess = f" did you mean {prefix}{dot}{close[0]}?" if close and not elsewhere else ""
     place = f"in {prefix}" if prefix else "here"
-    more = f"; one more is added by +{key}=VALUE" if error.object_type is dict else ""
-    return f"{key}: no such key;{guess} the keys {place} are {', '.join(known) or 'none'}{more}"
+    more = f"; one more is added by +{key}=VALUE" if error.object_type is dict and prefix else ""
+    return (
+        f"{key}: no such key;{guess} the keys {place} are {', '.join(known) or 'none'}"
+        f"{more}{elsewhere}"
+    )
+
+
+def _taken_by(key: str, here: type | None = None) -> str:
+    """Name the command that takes a key, if it stands at the top of a configuration elsewhere."""
+    for command, kinds in COMMANDS.items():
+        own = here in kinds or (here is dict and command == "study")  # a question has no schema
+        if not own and any(entry.name == key for kind in kinds for entry in fields(kind)):
+            return f"; `python -m experiments {command}` takes {key}"
+    return ""

@@ -3,60 +3,69 @@
 import math
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from typing import Annotated
 
 import numpy as np
-from omegaconf import MISSING
 
 from experiments.configuration.functions import FlowName
-from experiments.configuration.ranges import check_at_least
+from experiments.configuration.ranges import DISTINCT, Consistent, at_least
 
 SPACINGS = {"linear": np.linspace, "geometric": np.geomspace}
 
 
 @dataclass
-class SweepConfig:
-    """Axes of a sweep, each a numeric key of a run such as `optimizer.learning_rate`, and its cut.
+class SweepConfig(Consistent):
+    """Axes of a sweep, and how its lanes are cut.
 
-    An axis is written `KEY=NUMBER,NUMBER,...`, `KEY=linear(FIRST,LAST,COUNT)` or with `geometric`.
-    Lanes are all combinations; if `zipped`, the first values of all axes, the second ones, ...
+    Attributes:
+        axes: numeric keys of a run with their values, each written `KEY=NUMBER,NUMBER,...` or
+            `KEY=linear(FIRST,LAST,COUNT)` or `KEY=geometric(FIRST,LAST,COUNT)`.
+        zipped: true takes the first values of all axes together, then the second ones, and so on;
+            false takes all combinations.
+        flows: the flows that each lane follows.
+        segment: lanes that a host computes before it writes them: what a kill loses at most.
+        chunk: lanes at a time on each device; one is fastest on a CPU, accelerators want many.
     """
 
-    axes: list[str] = MISSING
-    zipped: bool = MISSING
-    flows: list[FlowName] = MISSING
-    segment: int = MISSING
-    chunk: int = MISSING
+    axes: list[str] = field(default_factory=list)
+    zipped: bool = False
+    flows: Annotated[list[FlowName], DISTINCT] = field(
+        default_factory=lambda: [FlowName.stable, FlowName.rod]
+    )
+    segment: Annotated[int, at_least(1)] = 16
+    chunk: Annotated[int, at_least(1)] = 1
 
-    def __post_init__(self):
+    def check_together(self) -> None:
         if not self.axes:
             raise ValueError("sweep.axes is empty: write sweep.axes=['KEY=NUMBER,NUMBER',...]")
-        keys = [axis_of(axis)[0] for axis in self.axes]
-        if len(set(keys)) < len(keys):
-            raise ValueError(f"sweep.axes={self.axes} names one of them twice")
         lengths = {key: len(numbers) for key, numbers in map(axis_of, self.axes)}
+        if len(lengths) < len(self.axes):
+            raise ValueError(f"sweep.axes={self.axes} names one of them twice")
         if self.zipped and len(set(lengths.values())) > 1:
             raise ValueError(f"sweep.axes have lengths {lengths}: zipped ones must be equally long")
         if FlowName.stable not in self.flows:
             raise ValueError("sweep.flows lacks stable, which the others are compared with")
-        if len(set(self.flows)) < len(self.flows):
-            raise ValueError(f"sweep.flows={self.flows} names one of them twice")
-        check_at_least("sweep.segment", self.segment, 1)
-        check_at_least("sweep.chunk", self.chunk, 1)
 
 
 @dataclass
-class DistributedConfig:
-    """Where `jax.distributed` finds the other processes; `coordinator=auto` where it knows itself.
+class DistributedConfig(Consistent):
+    """How processes of a sweep on several hosts find each other by `jax.distributed`.
 
     Hosts with GPUs or CPUs need none of it: they share the work by the folder alone.
+
+    Attributes:
+        coordinator: HOST:PORT of process 0, with the other two keys; or `auto` on TPU pods and
+            Slurm, where JAX finds out.
+        num_processes: number of all processes.
+        process_id: number of this one, from 0.
     """
 
-    coordinator: str | None = MISSING
-    num_processes: int | None = MISSING
-    process_id: int | None = MISSING
+    coordinator: str | None = None
+    num_processes: int | None = None
+    process_id: int | None = None
 
-    def __post_init__(self):
+    def check_together(self) -> None:
         told = (self.num_processes, self.process_id)
         if self.coordinator in (None, "auto"):
             if told != (None, None):
@@ -77,10 +86,10 @@ class DistributedConfig:
 
 
 def axis_of(text: str) -> tuple[str, Sequence[int | float]]:
-    """Read an axis: its key and its values.
+    """Return the key and the values of an axis.
 
     Raises:
-        ValueError: it has none, or is not written as an axis.
+        ValueError: it has no values, or is not written as an axis.
     """
     key, _, values = (part.strip() for part in text.partition("="))
     spaced = re.fullmatch(r"(\w+)\((.*)\)", values)

@@ -55,8 +55,6 @@ def per_step(
 
     def run(names: list[str]) -> Callable[[], PyTree]:
         tracker = tracker_of(names)
-        # A new iteration has to be told of what structure its parameters are.
-        tracker.iteration.init(jax.tree.map(lambda leaf: leaf[0], state.run.state.params))
         flows = {name: state.flows[name] for name in names}
         part = state._replace(twins=None, flows=flows)
         program = jax.jit(jax.vmap(lambda state: tracker.run(state, records)))

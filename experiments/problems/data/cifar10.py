@@ -41,7 +41,9 @@ STANDARD_DEVIATION = np.array([0.2470, 0.2435, 0.2616])
 Batch = tuple[UInt8[np.ndarray, "images 3072"], Int[np.ndarray, " images"]]
 
 
-def cifar10(folder: str, size: int, classes: int, side: int) -> Dataset:
+def cifar10(
+    *, folder: str = "data/cifar10", size: int = 1000, classes: int = 4, side: int = 32
+) -> Dataset:
     """Return the first training images of the first classes of CIFAR-10, as many of each class.
 
     The data set is by A. Krizhevsky ("Learning multiple layers of features from tiny images",

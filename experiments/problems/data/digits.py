@@ -10,7 +10,7 @@ PIXEL_SCALE = 16.0
 PIXEL_OFFSET = 0.3  # about the mean intensity, so that the inputs are roughly centred
 
 
-def digits(size: int) -> Dataset:
+def digits(*, size: int = 500) -> Dataset:
     """Return the first `size` of the 1797 handwritten digits that come with scikit-learn.
 
     The images are 8 x 8 pixels of 0 to 16, the test set of the UCI "Optical Recognition of

@@ -11,7 +11,7 @@ PIXEL_SCALE = 255.0
 PIXEL_OFFSET = 0.13  # about the mean intensity, so that the inputs are roughly centred
 
 
-def mnist(size: int, side: int) -> Dataset:
+def mnist(*, size: int = 500, side: int = 14) -> Dataset:
     """Return the first `size` of 5000 handwritten digits of MNIST, 500 of each class.
 
     MNIST is by Y. LeCun, C. Cortes and C. Burges (1998; licence CC BY-SA 3.0), 28 x 28 pixels of 0

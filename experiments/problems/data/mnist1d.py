@@ -7,7 +7,7 @@ the author's generator, https://github.com/greydanus/mnist1d (licence Apache 2.0
 numbers are not, since here each sample has a generator of its own.
 """
 
-from typing import NamedTuple
+from typing import Annotated, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -15,6 +15,7 @@ import numpy as np
 from jaxtyping import Float
 from scipy.ndimage import gaussian_filter1d
 
+from experiments.configuration.ranges import SEED
 from experiments.problems.data.dataset import Dataset
 
 STRETCHED_POINTS = 72
@@ -47,7 +48,7 @@ DIGITS = [
 ]
 
 
-def mnist1d(size: int, seed: int) -> Dataset:
+def mnist1d(*, size: int = 500, seed: Annotated[int, SEED] = 0) -> Dataset:
     """Return `size` signals of MNIST-1D, in which the ten classes alternate.
 
     It needs no download and has no end: any number of samples can be made.
@@ -55,7 +56,7 @@ def mnist1d(size: int, seed: int) -> Dataset:
     Args:
         size: how many samples, at least 1. A smaller data set of the same seed is a prefix of a
             larger one.
-        seed: from 0 to 2^32 - 1.
+        seed: of the random numbers.
 
     Returns:
         `inputs` of shape `(size, 40, 1)`, with mean 0 and standard deviation 1 over all samples

@@ -15,7 +15,7 @@ PIXEL_SCALE = 255.0
 PIXEL_OFFSET = 0.4  # about the mean intensity, so that the inputs are roughly centred
 
 
-def patches(size: int, side: int) -> Dataset:
+def patches(*, size: int = 200, side: int = 16) -> Dataset:
     """Return the first `size` of 520 patches of two photographs; the label is the photograph.
 
     The photographs, 427 x 640 pixels of red, green and blue from 0 to 255, come with scikit-learn

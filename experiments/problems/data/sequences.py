@@ -5,17 +5,26 @@ symbol, the query. The answer is due at the queries, in one pass: a network has 
 read to where it writes, which is what attention and state-space models do.
 """
 
+import functools
 from collections.abc import Callable
+from typing import Annotated
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Int
 
+from experiments.configuration.ranges import SEED, at_least
 from experiments.problems.data.dataset import Dataset
 
 
-def sorting(size: int, length: int, symbols: int, seed: int) -> Dataset:
+def sorting(
+    *,
+    size: int = 500,
+    length: Annotated[int, at_least(1)] = 8,
+    symbols: Annotated[int, at_least(2)] = 4,
+    seed: Annotated[int, SEED] = 0,
+) -> Dataset:
     """Return random sequences, to be written in ascending order.
 
     It needs no download: the sequences, which may hold a symbol many times, come from the seed.
@@ -23,9 +32,9 @@ def sorting(size: int, length: int, symbols: int, seed: int) -> Dataset:
     Args:
         size: how many samples, at least 1. A smaller data set of the same seed is a prefix of a
             larger one.
-        length: how many symbols a sequence has, at least 1.
-        symbols: how many different ones there are, at least 2.
-        seed: from 0 to 2^32 - 1.
+        length: symbols of a sequence; as many queries follow it.
+        symbols: how many different ones there are.
+        seed: of the sequences.
 
     Returns:
         `inputs` of shape `(size, 2 * length, symbols + 1)`, one-hot, the last feature being the
@@ -35,15 +44,29 @@ def sorting(size: int, length: int, symbols: int, seed: int) -> Dataset:
     Raises:
         ValueError: `size` is out of range.
     """
-    return _task(
-        "sorting", lambda sequences: np.sort(sequences, axis=1), size, length, symbols, seed
-    )
+    answer = functools.partial(np.sort, axis=1)
+    return _task("sorting", answer, size, length, symbols, seed)
 
 
-def copying(size: int, length: int, symbols: int, seed: int) -> Dataset:
+def copying(
+    *,
+    size: int = 500,
+    length: Annotated[int, at_least(1)] = 8,
+    symbols: Annotated[int, at_least(2)] = 4,
+    seed: Annotated[int, SEED] = 0,
+) -> Dataset:
     """Return random sequences, to be written again as they are.
 
-    Arguments, shapes and errors are those of `sorting`; so are the inputs for the same arguments.
+    The inputs are those of `sorting` for the same arguments, and so are all shapes.
+
+    Args:
+        size: how many samples, at least 1.
+        length: symbols of a sequence; as many queries follow it.
+        symbols: how many different ones there are.
+        seed: of the sequences.
+
+    Raises:
+        ValueError: `size` is out of range.
     """
     return _task("copying", lambda sequences: sequences, size, length, symbols, seed)
 

@@ -15,7 +15,7 @@ from experiments.problems.data.order import spread
 SHA256 = "e250f274f33b9b621a04264025d50e5fb9b1f989f444d13bb373882e734e996f"
 
 
-def text(size: int, length: int) -> Dataset:
+def text(*, size: int = 200, length: int = 16) -> Dataset:
     """Return `size` windows of the Zen of Python; the next character is to be predicted everywhere.
 
     The text is by Tim Peters (PEP 20, in the public domain), has 856 characters, 45 different ones,

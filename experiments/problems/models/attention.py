@@ -61,11 +61,11 @@ class Block(nnx.Module):
     def __init__(
         self,
         width: int,
-        *,
         heads: int,
         expansion: int,
         activation: Callable[[Array], Array],
         causal: bool,
+        *,
         rngs: nnx.Rngs,
     ):
         self.norms = nnx.List(layer_norm(width, rngs=rngs) for _ in range(2))
@@ -104,15 +104,7 @@ class Trunk(nnx.Module):
         positions = nnx.initializers.normal(0.1)(rngs.params(), (length, width))
         self.positions = nnx.Param(positions)
         self.blocks = nnx.List(
-            Block(
-                width,
-                heads=heads,
-                expansion=expansion,
-                activation=activation,
-                causal=causal,
-                rngs=rngs,
-            )
-            for _ in range(depth)
+            Block(width, heads, expansion, activation, causal, rngs=rngs) for _ in range(depth)
         )
         self.norm = layer_norm(width, rngs=rngs)
 

@@ -10,12 +10,14 @@ lasts some steps at first (Jozefowicz et al. 2015). Everything is smooth, as rod
 """
 
 from collections.abc import Sequence
+from typing import Annotated
 
 import jax
 import jax.numpy as jnp
 from flax import nnx
 from jaxtyping import Array, Float
 
+from experiments.configuration.ranges import at_least
 from experiments.problems.models.model import Model, from_network
 from experiments.problems.models.sequence import SequenceHead, as_sequences, sequence_shape
 
@@ -60,20 +62,9 @@ class LSTMLayer(nnx.Module):
 class LSTM(nnx.Module):
     """Layers of memory cells, and an affine head at the last positions."""
 
-    def __init__(
-        self,
-        input_shape: Sequence[int],
-        output_shape: Sequence[int],
-        *,
-        width: int,
-        depth: int,
-        rngs: nnx.Rngs,
-    ):
-        length, features = sequence_shape(input_shape)
-        self.layers = nnx.List(
-            LSTMLayer(fan_in, width, rngs=rngs) for fan_in in (features, *[width] * (depth - 1))
-        )
-        self.head = SequenceHead(length, width, output_shape, rngs=rngs)
+    def __init__(self, layers: Sequence[LSTMLayer], head: SequenceHead):
+        self.layers = nnx.List(layers)
+        self.head = head
 
     def __call__(self, inputs: Float[Array, "samples *shape"]) -> Float[Array, "samples *outputs"]:
         """Return the outputs at the last positions."""
@@ -84,7 +75,11 @@ class LSTM(nnx.Module):
 
 
 def lstm(
-    input_shape: Sequence[int], output_shape: Sequence[int], *, width: int, depth: int
+    input_shape: Sequence[int],
+    output_shape: Sequence[int],
+    *,
+    width: Annotated[int, at_least(1)] = 48,
+    depth: Annotated[int, at_least(1)] = 1,
 ) -> Model:
     """Build a recurrent network with `depth` layers of `width` memory cells.
 
@@ -92,11 +87,16 @@ def lstm(
         input_shape: `(length, features)`, or that of an image, which is read row by row.
         output_shape: `(outputs,)` or `(positions, outputs)`, see `sequence`.
         width: memory cells of each layer.
-        depth: number of layers, at least 1.
+        depth: number of layers.
 
     Raises:
         ValueError: a shape is not of this kind, or there are more positions than the sequence has.
     """
-    return from_network(
-        lambda rngs: LSTM(input_shape, output_shape, width=width, depth=depth, rngs=rngs)
-    )
+    length, features = sequence_shape(input_shape)
+
+    def network(rngs: nnx.Rngs) -> LSTM:
+        channels = (features, *[width] * (depth - 1))
+        layers = [LSTMLayer(fan_in, width, rngs=rngs) for fan_in in channels]
+        return LSTM(layers, SequenceHead(length, width, output_shape, rngs=rngs))
+
+    return from_network(network)

@@ -12,12 +12,14 @@ recurrence is a loop over time, which compiles once whatever the length.
 
 import math
 from collections.abc import Sequence
+from typing import Annotated
 
 import jax
 import jax.numpy as jnp
 from flax import nnx
 from jaxtyping import Array, Float
 
+from experiments.configuration.ranges import at_least
 from experiments.problems.models.model import Model, from_network
 from experiments.problems.models.sequence import SequenceHead, as_sequences, sequence_shape
 
@@ -124,24 +126,15 @@ class Mamba(nnx.Module):
 
     def __init__(
         self,
-        input_shape: Sequence[int],
-        output_shape: Sequence[int],
-        *,
-        width: int,
-        depth: int,
-        expansion: int,
-        state: int,
-        kernel: int,
-        rngs: nnx.Rngs,
+        embedding: nnx.Linear,
+        blocks: Sequence[Block],
+        norm: nnx.RMSNorm,
+        head: SequenceHead,
     ):
-        length, features = sequence_shape(input_shape)
-        self.embedding = nnx.Linear(features, width, kernel_init=kernel_init, rngs=rngs)
-        self.blocks = nnx.List(
-            Block(width, expansion=expansion, state=state, kernel=kernel, rngs=rngs)
-            for _ in range(depth)
-        )
-        self.norm = rms_norm(width, rngs=rngs)
-        self.head = SequenceHead(length, width, output_shape, rngs=rngs)
+        self.embedding = embedding
+        self.blocks = nnx.List(blocks)
+        self.norm = norm
+        self.head = head
 
     def __call__(self, inputs: Float[Array, "samples *shape"]) -> Float[Array, "samples *outputs"]:
         """Return the outputs at the last positions."""
@@ -155,11 +148,11 @@ def mamba(
     input_shape: Sequence[int],
     output_shape: Sequence[int],
     *,
-    width: int,
-    depth: int,
-    expansion: int,
-    state: int,
-    kernel: int,
+    width: Annotated[int, at_least(1)] = 40,
+    depth: Annotated[int, at_least(1)] = 1,
+    expansion: Annotated[int, at_least(1)] = 2,
+    state: Annotated[int, at_least(1)] = 4,
+    kernel: Annotated[int, at_least(1)] = 4,
 ) -> Model:
     """Build a network of `depth` selective state spaces.
 
@@ -175,15 +168,14 @@ def mamba(
     Raises:
         ValueError: a shape is not of this kind, or there are more positions than the sequence has.
     """
-    return from_network(
-        lambda rngs: Mamba(
-            input_shape,
-            output_shape,
-            width=width,
-            depth=depth,
-            expansion=expansion,
-            state=state,
-            kernel=kernel,
-            rngs=rngs,
-        )
-    )
+    length, features = sequence_shape(input_shape)
+
+    def network(rngs: nnx.Rngs) -> Mamba:
+        embedding = nnx.Linear(features, width, kernel_init=kernel_init, rngs=rngs)
+        sizes = {"expansion": expansion, "state": state, "kernel": kernel}
+        blocks = [Block(width, **sizes, rngs=rngs) for _ in range(depth)]
+        norm = rms_norm(width, rngs=rngs)
+        head = SequenceHead(length, width, output_shape, rngs=rngs)
+        return Mamba(embedding, blocks, norm, head)
+
+    return from_network(network)

@@ -3,17 +3,20 @@
 import math
 from collections.abc import Callable, Sequence
 from itertools import pairwise
+from typing import Annotated
 
 from flax import nnx
 from jaxtyping import Array, Float
 
+from experiments.configuration.functions import Activation
+from experiments.configuration.ranges import above, at_least
 from experiments.problems.models.model import Model, from_network
 
 
 class MLP(nnx.Module):
     """Dense layers with an activation between them, none after the last.
 
-    Weights are drawn from `N(0, gain^2 / fan_in)`, biases start at 0 (MATH.md section 8).
+    Weights are drawn from `N(0, gain^2 / fan_in)`, biases start at 0.
     """
 
     def __init__(
@@ -46,10 +49,10 @@ def mlp(
     input_shape: Sequence[int],
     output_shape: Sequence[int],
     *,
-    width: int,
-    depth: int,
-    activation: Callable[[Array], Array],
-    gain: float,
+    width: Annotated[int, at_least(1)] = 32,
+    depth: Annotated[int, at_least(0)] = 3,
+    activation: Activation = Activation.tanh,
+    gain: Annotated[float, above(0)] = 0.7,
 ) -> Model:
     """Build a multilayer perceptron with `depth` hidden layers of `width` units.
 

@@ -9,12 +9,15 @@ on which rod flow rests; max pooling and relu have none.
 """
 
 from collections.abc import Callable, Sequence
+from typing import Annotated
 
 import jax
 import jax.numpy as jnp
 from flax import nnx
 from jaxtyping import Array, Float
 
+from experiments.configuration.functions import Activation
+from experiments.configuration.ranges import at_least
 from experiments.problems.models.convolution import Convolution, pooled, samples_last
 from experiments.problems.models.image import ImageHead, spatial_shape
 from experiments.problems.models.model import Model, from_network
@@ -53,11 +56,11 @@ class Block(nnx.Module):
         axes: int,
         channels: int,
         width: int,
-        *,
         kernel: int,
         stride: int,
         groups: int,
         activation: Callable[[Array], Array],
+        *,
         rngs: nnx.Rngs,
     ):
         def convolution(channels: int, size: int, stride: int) -> Convolution:
@@ -86,44 +89,23 @@ class Block(nnx.Module):
 class ResNet(nnx.Module):
     """A convolution, stages of residual blocks, a mean over the image, an affine head.
 
-    Weights are drawn from `N(0, 1 / fan_in)`, biases start at 0, scales at 1.
+    Attributes:
+        stem: the first convolution, of samples along the last axis.
+        blocks: those of all stages.
+        head: from the mean over the image to the outputs.
+        activation: elementwise function after the stem.
     """
 
     def __init__(
         self,
-        input_shape: Sequence[int],
-        output_shape: Sequence[int],
-        *,
-        width: int,
-        stages: int,
-        blocks: int,
-        kernel: int,
-        stem_stride: int,
-        groups: int,
+        stem: Convolution,
+        blocks: Sequence[Block],
+        head: ImageHead,
         activation: Callable[[Array], Array],
-        rngs: nnx.Rngs,
     ):
-        axes = len(spatial_shape(input_shape))
-        self.stem = Convolution(
-            axes, input_shape[-1], width, size=kernel, stride=stem_stride, rngs=rngs
-        )
-        self.blocks = nnx.List()
-        channels = width
-        for stage in range(stages):
-            for i in range(blocks):
-                block = Block(
-                    axes,
-                    channels,
-                    width * 2**stage,
-                    kernel=kernel,
-                    stride=2 if stage > 0 and i == 0 else 1,
-                    groups=groups,
-                    activation=activation,
-                    rngs=rngs,
-                )
-                self.blocks.append(block)
-                channels = width * 2**stage
-        self.head = ImageHead(channels, output_shape, rngs=rngs)
+        self.stem = stem
+        self.blocks = nnx.List(blocks)
+        self.head = head
         self.activation = activation
 
     def __call__(
@@ -140,15 +122,17 @@ def resnet(
     input_shape: Sequence[int],
     output_shape: Sequence[int],
     *,
-    width: int,
-    stages: int,
-    blocks: int,
-    kernel: int,
-    stem_stride: int,
-    groups: int,
-    activation: Callable[[Array], Array],
+    width: Annotated[int, at_least(1)] = 12,
+    stages: Annotated[int, at_least(1)] = 2,
+    blocks: Annotated[int, at_least(1)] = 1,
+    kernel: Annotated[int, at_least(1)] = 3,
+    stem_stride: Annotated[int, at_least(1)] = 2,
+    groups: Annotated[int, at_least(1)] = 4,
+    activation: Activation = Activation.gelu,
 ) -> Model:
     """Build a residual network with `stages * blocks` blocks of two convolutions each.
+
+    Weights are drawn from `N(0, 1 / fan_in)`, biases start at 0, scales at 1.
 
     Args:
         input_shape: `(height, width, channels)` of an image or `(length, channels)` of a signal.
@@ -162,20 +146,23 @@ def resnet(
         activation: elementwise function after the stem and twice in each block.
 
     Raises:
-        ValueError: `input_shape` has not one or two spatial axes, or `groups` does not divide
+        ValueError: `input_shape` has neither one nor two spatial axes, or `groups` does not divide
             `width`.
     """
-    return from_network(
-        lambda rngs: ResNet(
-            input_shape,
-            output_shape,
-            width=width,
-            stages=stages,
-            blocks=blocks,
-            kernel=kernel,
-            stem_stride=stem_stride,
-            groups=groups,
-            activation=activation,
-            rngs=rngs,
-        )
-    )
+    axes = len(spatial_shape(input_shape))
+
+    def network(rngs: nnx.Rngs) -> ResNet:
+        stem = Convolution(axes, input_shape[-1], width, size=kernel, stride=stem_stride, rngs=rngs)
+        made, channels = [], width
+        for stage in range(stages):
+            for i in range(blocks):
+                wider = width * 2**stage
+                stride = 2 if stage > 0 and i == 0 else 1
+                made.append(
+                    Block(axes, channels, wider, kernel, stride, groups, activation, rngs=rngs)
+                )
+                channels = wider
+        head = ImageHead(channels, output_shape, rngs=rngs)
+        return ResNet(stem, made, head, activation)
+
+    return from_network(network)

@@ -3,20 +3,20 @@
 A toy is a model without inputs: its output is its loss (`loss=mean_output`).
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
+from typing import Annotated
 
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Key
 
+from experiments.configuration.functions import Toy
+from experiments.configuration.ranges import at_least
 from experiments.problems.models.model import Model
 
 
 def quartic(w: Float[Array, "2"]) -> Float[Array, ""]:
-    """w0^2 / 2 - w0^4 / 4, alternating with w0^2 = 1 - 2 / lr beyond the edge, and w1^2 / 20.
-
-    Source: MATH.md section 3.
-    """
+    """w0^2 / 2 - w0^4 / 4, alternating with w0^2 = 1 - 2 / lr beyond the edge, and w1^2 / 20."""
     return w[0] ** 2 / 2 - w[0] ** 4 / 4 + w[1] ** 2 / 20
 
 
@@ -40,20 +40,29 @@ def toy(
     input_shape: Sequence[int],
     output_shape: Sequence[int],
     *,
-    function: Callable[[Array], Array],
-    start: Sequence[float],
-    spread: float,
+    function: Toy = Toy.valley,
+    start: Sequence[float] = (0.01, 2.5),
+    spread: Annotated[float, at_least(0)] = 0.001,
 ) -> Model:
     """Build a toy: parameters near `start`, and for every sample the function of them.
 
     Args:
         input_shape: of a sample, which is not looked at.
         output_shape: of an output, one number.
-        function: a vector of parameters -> loss.
-        start: where the parameters begin, on average.
+        function: quartic, square_root, rank_one or valley.
+        start: where the parameters begin, on average: 6 numbers for rank_one, 2 for the others.
         spread: standard deviation of the beginning.
+
+    Raises:
+        ValueError: `start` has not as many numbers as the function has parameters.
     """
     del input_shape
+    wanted = 6 if function is Toy.rank_one else 2
+    if len(start) != wanted:
+        raise ValueError(
+            f"model.start={list(start)} has {len(start)} numbers; "
+            f"model.function={function.name} has {wanted} parameters"
+        )
     center = jnp.asarray(list(start))
 
     def init(key: Key[Array, ""]) -> Float[Array, " parameters"]:

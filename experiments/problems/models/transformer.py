@@ -5,11 +5,14 @@ embedding is an affine map; positions are learned. The activation by default is 
 rests on the third derivative of the loss, which relu does not have.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
+from typing import Annotated
 
 from flax import nnx
 from jaxtyping import Array, Float
 
+from experiments.configuration.functions import Activation
+from experiments.configuration.ranges import at_least
 from experiments.problems.models.attention import Trunk
 from experiments.problems.models.model import Model, from_network
 from experiments.problems.models.sequence import SequenceHead, as_sequences, sequence_shape
@@ -18,31 +21,9 @@ from experiments.problems.models.sequence import SequenceHead, as_sequences, seq
 class Transformer(nnx.Module):
     """Embedding, causal blocks, and an affine head at the last positions."""
 
-    def __init__(
-        self,
-        input_shape: Sequence[int],
-        output_shape: Sequence[int],
-        *,
-        width: int,
-        depth: int,
-        heads: int,
-        expansion: int,
-        activation: Callable[[Array], Array],
-        rngs: nnx.Rngs,
-    ):
-        length, features = sequence_shape(input_shape)
-        self.trunk = Trunk(
-            length,
-            features,
-            width=width,
-            depth=depth,
-            heads=heads,
-            expansion=expansion,
-            activation=activation,
-            causal=True,
-            rngs=rngs,
-        )
-        self.head = SequenceHead(length, width, output_shape, rngs=rngs)
+    def __init__(self, trunk: Trunk, head: SequenceHead):
+        self.trunk = trunk
+        self.head = head
 
     def __call__(self, inputs: Float[Array, "samples *shape"]) -> Float[Array, "samples *outputs"]:
         """Return the outputs at the last positions."""
@@ -53,11 +34,11 @@ def transformer(
     input_shape: Sequence[int],
     output_shape: Sequence[int],
     *,
-    width: int,
-    depth: int,
-    heads: int,
-    expansion: int,
-    activation: Callable[[Array], Array],
+    width: Annotated[int, at_least(1)] = 24,
+    depth: Annotated[int, at_least(1)] = 2,
+    heads: Annotated[int, at_least(1)] = 2,
+    expansion: Annotated[int, at_least(1)] = 2,
+    activation: Activation = Activation.gelu,
 ) -> Model:
     """Build a causal transformer of `depth` blocks.
 
@@ -74,15 +55,11 @@ def transformer(
         ValueError: a shape is not of this kind, there are more positions than the sequence has, or
             `heads` does not divide `width`.
     """
-    return from_network(
-        lambda rngs: Transformer(
-            input_shape,
-            output_shape,
-            width=width,
-            depth=depth,
-            heads=heads,
-            expansion=expansion,
-            activation=activation,
-            rngs=rngs,
-        )
-    )
+    length, features = sequence_shape(input_shape)
+
+    def network(rngs: nnx.Rngs) -> Transformer:
+        shape = {"width": width, "depth": depth, "heads": heads, "expansion": expansion}
+        trunk = Trunk(length, features, **shape, activation=activation, causal=True, rngs=rngs)
+        return Transformer(trunk, SequenceHead(length, width, output_shape, rngs=rngs))
+
+    return from_network(network)

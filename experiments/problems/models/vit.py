@@ -7,11 +7,14 @@ does not have.
 """
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
+from typing import Annotated
 
 from flax import nnx
 from jaxtyping import Array, Float
 
+from experiments.configuration.functions import Activation
+from experiments.configuration.ranges import at_least
 from experiments.problems.models.attention import Trunk
 from experiments.problems.models.image import ImageHead, spatial_shape
 from experiments.problems.models.model import Model, from_network
@@ -35,35 +38,9 @@ def cut(
 class ViT(nnx.Module):
     """Patches, an embedding of them, blocks, a mean over the positions, an affine head."""
 
-    def __init__(
-        self,
-        input_shape: Sequence[int],
-        output_shape: Sequence[int],
-        *,
-        patch: int,
-        width: int,
-        depth: int,
-        heads: int,
-        expansion: int,
-        activation: Callable[[Array], Array],
-        rngs: nnx.Rngs,
-    ):
-        spatial = spatial_shape(input_shape)
-        if any(side % patch for side in spatial):
-            sides = " x ".join(str(side) for side in spatial)
-            raise ValueError(f"patch={patch} is out of range: it must divide the sides {sides}")
-        self.trunk = Trunk(
-            math.prod(side // patch for side in spatial),
-            patch ** len(spatial) * input_shape[-1],
-            width=width,
-            depth=depth,
-            heads=heads,
-            expansion=expansion,
-            activation=activation,
-            causal=False,
-            rngs=rngs,
-        )
-        self.head = ImageHead(width, output_shape, rngs=rngs)
+    def __init__(self, trunk: Trunk, head: ImageHead, patch: int):
+        self.trunk = trunk
+        self.head = head
         self.patch = patch
 
     def __call__(
@@ -77,12 +54,12 @@ def vit(
     input_shape: Sequence[int],
     output_shape: Sequence[int],
     *,
-    patch: int,
-    width: int,
-    depth: int,
-    heads: int,
-    expansion: int,
-    activation: Callable[[Array], Array],
+    patch: Annotated[int, at_least(1)] = 4,
+    width: Annotated[int, at_least(1)] = 24,
+    depth: Annotated[int, at_least(1)] = 2,
+    heads: Annotated[int, at_least(1)] = 2,
+    expansion: Annotated[int, at_least(1)] = 2,
+    activation: Activation = Activation.gelu,
 ) -> Model:
     """Build a vision transformer of `depth` blocks.
 
@@ -97,19 +74,19 @@ def vit(
         activation: elementwise function inside the perceptrons.
 
     Raises:
-        ValueError: `input_shape` has not one or two spatial axes, `patch` does not divide them, or
-            `heads` does not divide `width`.
+        ValueError: `input_shape` has neither one nor two spatial axes, `patch` does not divide
+            them, or `heads` does not divide `width`.
     """
-    return from_network(
-        lambda rngs: ViT(
-            input_shape,
-            output_shape,
-            patch=patch,
-            width=width,
-            depth=depth,
-            heads=heads,
-            expansion=expansion,
-            activation=activation,
-            rngs=rngs,
-        )
-    )
+    spatial = spatial_shape(input_shape)
+    if any(side % patch for side in spatial):
+        sides = " x ".join(str(side) for side in spatial)
+        raise ValueError(f"patch={patch} is out of range: it must divide the sides {sides}")
+    length = math.prod(side // patch for side in spatial)
+    features = patch ** len(spatial) * input_shape[-1]
+
+    def network(rngs: nnx.Rngs) -> ViT:
+        shape = {"width": width, "depth": depth, "heads": heads, "expansion": expansion}
+        trunk = Trunk(length, features, **shape, activation=activation, causal=False, rngs=rngs)
+        return ViT(trunk, ImageHead(width, output_shape, rngs=rngs), patch)
+
+    return from_network(network)

@@ -1,8 +1,8 @@
-"""What does the root in adaptive methods do? Methods with and without it, under equal budgets.
+"""The effect of the root in adaptive methods: with and without it, under equal budgets.
 
 - Each model is trained by each method at random configurations, as many for each; the one with the
-  best validation accuracy is trained again from other seeds, in float32 and in bfloat16, there
-  with and without compensation for what rounding takes from the parameters, and tested.
+  best validation accuracy is trained again from other seeds, in float32 and in bfloat16 (with and
+  without compensation for what rounding takes from the parameters), and tested.
 - The best learning rate against the batch size B, at a fixed number of samples seen. Where the
   gradient is mostly noise of variance sigma^2 / B, the root-free B s is about sigma^2 whatever B
   is, and the update g / sigma^2 is that of SGD: drift and diffusion after a number of samples
@@ -13,79 +13,137 @@
 Lin et al. 2024 (arXiv 2402.03496); Malladi et al. 2022 (arXiv 2205.10287) for the square root.
 """
 
-import functools
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any, ClassVar
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Annotated, Any, ClassVar
 
 import jax.numpy as jnp
 import numpy as np
 import xarray as xr
 from hydra.utils import instantiate
 
+from experiments.configuration.ranges import BOUNDS, SEED, SOME, Range, above, at_least, check_apart
 from experiments.problems import Problem, compact, problem
 from experiments.problems.data.dataset import Dataset
 from experiments.problems.losses import squared_error
 from experiments.problems.models.model import Model
-from experiments.studies.joining import along
-from experiments.studies.root_free import edge, steps, training, tuning
-from experiments.studies.root_free import figures as drawn
-from experiments.studies.root_free import tables as shown
-from experiments.studies.root_free.measures import HALVES
+from experiments.studies.root_free import edge, figures, steps, tables, training, tuning
+from experiments.studies.root_free.measures import HALVES, measured
 from experiments.studies.root_free.methods import METHODS, Hyperparameters
-from experiments.studies.study import AbstractStudy
+from experiments.studies.study import AbstractStudy, Shown, along
 
 SCALED = ("rmsprop", "rf_rmsprop")
 
 
 @dataclass(frozen=True)
 class RootFree(AbstractStudy):
-    """All methods on all models; see the module."""
+    """All methods on all models; see the module.
+
+    The random search is the same for each method, log-uniform within the ranges below.
+
+    Attributes:
+        data: the data; samples for neither training nor validation are the test set.
+        models: the models that are trained on minibatches, by name; scaling is of the first.
+        mlp: the model of what is done on the full batch.
+        train_samples: to train on.
+        validation_samples: to choose configurations by.
+        batch_size: of the training.
+        steps: of the training.
+        learning_rates: range of each method, of three decades.
+        weight_decay: range.
+        forgetting: range of one minus the momentum.
+        renewal: range of one minus the memory of the preconditioner.
+        configurations: drawn for each method.
+        search_seed: of the configurations.
+        tuning_seeds: of the runs of the search.
+        test_seeds: of the runs that are reported.
+        half_precision: models that are trained in bfloat16 too.
+        scaling_batch_sizes: at which the best learning rate is found.
+        scaling_epochs: of each run of the scaling.
+        scaling_memory: samples that the preconditioner remembers.
+        scaling_rates: range of each method, without momentum.
+        scaling_rungs: learning rates within that range, log-uniform.
+        scaling_seeds: of the runs of the scaling.
+        curvatures: coordinates of the quadratic.
+        quadratic_rate: learning rate on the quadratic.
+        quadratic_steps: steps on the quadratic.
+        edge_samples: on which the edge of stability is reached.
+        edge_rates: the first of `edge_rungs` learning rates, a factor of 4 apart.
+        edge_rungs: number of these learning rates.
+        edge_steps: of each run at the edge.
+        timed_steps: steps whose time is taken.
+    """
 
     title: ClassVar[str] = "Can the square root in adaptive methods be removed?"
     data: Any
     models: Mapping[str, Any]
     mlp: Any
-    train_samples: int
-    validation_samples: int
-    batch_size: int
-    steps: int
-    learning_rates: Mapping[str, Sequence[float]]
-    weight_decay: list[float]
-    forgetting: list[float]
-    renewal: list[float]
-    configurations: int
-    search_seed: int
-    tuning_seeds: list[int]
-    test_seeds: list[int]
-    half_precision: list[str]
-    scaling_batch_sizes: list[int]
-    scaling_epochs: int
-    scaling_memory: int
-    scaling_rates: Mapping[str, Sequence[float]]
-    scaling_rungs: int
-    scaling_seeds: list[int]
-    curvatures: int
-    quadratic_rate: float
-    quadratic_steps: int
-    edge_samples: int
-    edge_rates: Mapping[str, float]
-    edge_rungs: int
-    edge_steps: int
-    timed_steps: int
+    train_samples: Annotated[int, at_least(1)] = 500
+    validation_samples: Annotated[int, at_least(1)] = 400
+    batch_size: Annotated[int, at_least(1)] = 50
+    steps: Annotated[int, at_least(1)] = 300
+    learning_rates: Annotated[Mapping[str, Sequence[float]], BOUNDS] = field(
+        default_factory=lambda: {
+            "sgd": [0.01, 10.0],
+            "adamw": [3e-4, 0.3],
+            "rf_adamw": [0.01, 10.0],
+            "rmsprop": [1e-4, 0.1],
+            "rf_rmsprop": [3e-4, 0.3],
+            "if_shampoo": [3e-4, 0.3],
+        }
+    )
+    weight_decay: Annotated[Sequence[float], BOUNDS] = (1e-6, 0.01)
+    forgetting: Annotated[Sequence[float], BOUNDS] = (0.03, 0.5)
+    renewal: Annotated[Sequence[float], BOUNDS] = (1e-3, 0.1)
+    configurations: Annotated[int, at_least(1)] = 24
+    search_seed: Annotated[int, SEED] = 0
+    tuning_seeds: Annotated[Sequence[int], SOME, SEED] = (1000,)
+    test_seeds: Annotated[Sequence[int], SOME, SEED] = (0, 1, 2, 3, 4, 5, 6, 7)
+    half_precision: Sequence[str] = ("cnn",)
+    scaling_batch_sizes: Annotated[Sequence[int], at_least(1)] = (5, 20, 80)
+    scaling_epochs: Annotated[int, at_least(1)] = 8
+    scaling_memory: Annotated[int, at_least(1)] = 500
+    scaling_rates: Annotated[Mapping[str, Sequence[float]], BOUNDS] = field(
+        default_factory=lambda: {"rmsprop": [3e-4, 0.3], "rf_rmsprop": [3e-3, 3.0]}
+    )
+    scaling_rungs: Annotated[int, at_least(3)] = 16
+    scaling_seeds: Annotated[Sequence[int], SOME, SEED] = (0, 1)
+    curvatures: Annotated[int, at_least(2)] = 9
+    quadratic_rate: Annotated[float, above(0)] = 0.05
+    quadratic_steps: Annotated[int, at_least(1)] = 4000
+    edge_samples: Annotated[int, at_least(1)] = 300
+    edge_rates: Annotated[Mapping[str, float], above(0)] = field(
+        default_factory=lambda: {
+            "sgd": 0.05,
+            "adamw": 1e-4,
+            "rf_adamw": 1e-3,
+            "rmsprop": 5e-5,
+            "rf_rmsprop": 1e-3,
+            "if_shampoo": 1e-3,
+        }
+    )
+    edge_rungs: Annotated[int, at_least(1)] = 5
+    edge_steps: Annotated[int, at_least(20)] = 300
+    timed_steps: Annotated[int, at_least(1)] = 50
+
+    def __post_init__(self):
+        most = Range(lambda size: size <= self.train_samples, f"from 1 to {self.train_samples}")
+        most.check("study.batch_size", self.batch_size)
+        most.check("study.scaling_batch_sizes", list(self.scaling_batch_sizes))
+        for name in self.half_precision:
+            if name not in self.models:
+                raise ValueError(f"study.half_precision: {name} is not in study.models")
+        check_apart("study", self.tuning_seeds, self.test_seeds)
 
     def parts(self) -> Mapping[str, Callable[[], xr.Dataset]]:
-        named: dict[str, Callable[[], xr.Dataset]] = {}
-        for model in self.models:
-            for method in METHODS:
-                named[f"{model}-{method}"] = functools.partial(self._tuned, model, method)
-        for method in SCALED:
-            named[f"scaling-{method}"] = functools.partial(self._scaling, method)
-        for method in METHODS:
-            named[f"edge-{method}"] = functools.partial(self._edge, method)
-        named["quadratic"] = self._quadratic
-        named["steps"] = self._steps
-        return named
+        return {
+            **{f"{x}-{m}": partial(self._tuned, x, m) for x in self.models for m in METHODS},
+            **{f"scaling-{method}": partial(self._scaling, method) for method in SCALED},
+            **{f"edge-{method}": partial(self._edge, method) for method in METHODS},
+            "quadratic": self._quadratic,
+            "steps": self._steps,
+        }
 
     def joined(self, parts: Mapping[str, xr.Dataset]) -> xr.Dataset:
         tuned = {
@@ -98,8 +156,16 @@ class RootFree(AbstractStudy):
         whole = [along("model", tuned), scaling, edges, *rest]
         return xr.merge(whole, join="exact", combine_attrs="drop")
 
-    def _dataset(self) -> Dataset:
+    @staticmethod
+    def show(results: xr.Dataset) -> Shown:
+        found = measured(results)
+        return Shown(results, tables.tables(found), tables.findings(found), figures.draws(found))
+
+    def _data(self) -> Dataset:
         return instantiate(self.data)
+
+    def _split(self) -> training.Split:
+        return training.split(self._data(), self.train_samples, self.validation_samples)
 
     def _model(self, config: Any, dataset: Dataset) -> Model:
         shapes = (dataset.inputs.shape[1:], dataset.targets.shape[1:])
@@ -110,29 +176,22 @@ class RootFree(AbstractStudy):
         return {"learning_rate": self.learning_rates[method], **shared}
 
     def _tuned(self, model: str, method: str) -> xr.Dataset:
-        dataset = self._dataset()
-        data = training.split(dataset, self.train_samples, self.validation_samples)
-        compiled = functools.partial(
-            training.trainer,
-            data,
-            self._model(self.models[model], dataset),
-            METHODS[method],
-            self.batch_size,
-            self.steps,
+        data = self._split()
+        network = self._model(self.models[model], data.train)
+        compiled = partial(
+            training.trainer, data, network, METHODS[method], self.batch_size, self.steps
         )
         train = compiled()
         random = tuning.drawn(self._ranges(method), self.configurations, self.search_seed)
         found = tuning.search(train, random, self.tuning_seeds)
         best = tuning.chosen(random, found.best, len(self.test_seeds))
         seeds = np.asarray(self.test_seeds)
-        outcomes = {"": train(best, seeds)}
-        nothing = np.full(len(seeds), np.nan)
-        for prefix, compensated in HALVES.items():
-            if model in self.half_precision:
+        nothing = training.Outcome(*[np.full(len(seeds), np.nan)] * len(training.Outcome._fields))
+        outcomes = {"": train(best, seeds)} | dict.fromkeys(HALVES, nothing)
+        if model in self.half_precision:
+            for prefix, compensated in HALVES.items():
                 outcomes[prefix] = compiled(jnp.bfloat16, compensated)(best, seeds)
-            else:
-                outcomes[prefix] = training.Outcome(*[nothing] * len(training.Outcome._fields))
-        result = xr.Dataset(coords={"seed": self.test_seeds})
+        result = xr.Dataset(coords={"seed": list(self.test_seeds)})
         for prefix, outcome in outcomes.items():
             for name, values in outcome._asdict().items():
                 result[prefix + name] = ("seed", values)
@@ -144,9 +203,8 @@ class RootFree(AbstractStudy):
         return result
 
     def _scaling(self, method: str) -> xr.Dataset:
-        dataset = self._dataset()
-        data = training.split(dataset, self.train_samples, self.validation_samples)
-        model = self._model(next(iter(self.models.values())), dataset)
+        data = self._split()
+        model = self._model(next(iter(self.models.values())), data.train)
         least, most = self.scaling_rates[method]
         rates = np.geomspace(least, most, self.scaling_rungs)
         losses = []
@@ -165,11 +223,14 @@ class RootFree(AbstractStudy):
                 "scaling_loss": (("batch_size", "rung", "scaling_seed"), np.array(losses)),
                 "scaling_rate": ("rung", rates),
             },
-            {"batch_size": self.scaling_batch_sizes, "scaling_seed": self.scaling_seeds},
+            {
+                "batch_size": list(self.scaling_batch_sizes),
+                "scaling_seed": list(self.scaling_seeds),
+            },
         )
 
     def _full_batch(self) -> Problem:
-        whole = self._dataset()
+        whole = self._data()
         first = Dataset(whole.inputs[: self.edge_samples], whole.targets[: self.edge_samples])
         return problem(first, self._model(self.mlp, first), squared_error)
 
@@ -228,7 +289,3 @@ class RootFree(AbstractStudy):
             },
             {"method": list(METHODS), "bin": (steps.BINS[1:] + steps.BINS[:-1]) / 2},
         )
-
-    tables = staticmethod(shown.tables)
-    figures = staticmethod(drawn.figures)
-    findings = staticmethod(shown.findings)

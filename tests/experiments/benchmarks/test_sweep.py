@@ -6,8 +6,8 @@ import pytest
 
 import rodflow
 from experiments.benchmarks import sweep as benchmark
-from experiments.benchmarks.roofline import Arithmetic
 from experiments.configuration import config
+from experiments.setup.roofline import Arithmetic
 
 COUNT, FASTEST = Arithmetic(1e11, 1e9), Arithmetic(2e11, 2e9)
 
@@ -101,7 +101,7 @@ def test_rates_lie_around_that_of_the_configuration():
 
 
 def test_a_lane_is_a_run_after_one_step_of_warmup(quadratic):
-    member = benchmark.tracked({"stable": rodflow.StableFlow}, 40, *benchmark.default_problem())
+    member = benchmark.tracked({"stable": rodflow.StableFlow()}, 40, *benchmark.default_problem())
     found = benchmark.whole(member({"learning_rate": 1e-3}))
     np.testing.assert_array_equal(found.steps, [10, 20, 30, 40])
     # Adam moves each parameter by the rate in each step, at first: 11 of them until the record.

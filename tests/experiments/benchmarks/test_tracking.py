@@ -29,7 +29,7 @@ def test_every_optimizer_of_the_papers_has_a_target_and_every_chain_is_built():
 
 
 def test_seeds_are_lanes_of_the_problem(quadratic):
-    result = benchmark.over_seeds(benchmark.chain("gd"), {"stable": rodflow.StableFlow}, twins=1)
+    result = benchmark.over_seeds(benchmark.chain("gd"), {"stable": rodflow.StableFlow()}, twins=1)
     assert result.loss.shape == (benchmark.SEEDS, 60) and result.floor.shape == result.loss.shape
     rate = config.load(["optimizer=gd"]).optimizer.learning_rate
     w = (1 - rate * np.array([1.0, 4.0])) ** (20 + 10)  # 20 steps of warmup, and the first record

@@ -1,10 +1,6 @@
 """Several jobs from one command: `--multirun` with each of its launchers."""
 
-import argparse
-
 import pytest
-
-from experiments.commands.job import add_parts
 
 TINY = (
     "--multirun",
@@ -37,13 +33,14 @@ def test_a_job_that_fails_is_named_and_the_others_end(cli, tmp_path):
 
 @pytest.mark.slow
 def test_jobs_that_start_processes_and_sweeps_share_workers(cli, tmp_path):
-    studies = ("--multirun", "hydra.sweep.dir=jobs", "hydra.launcher.n_jobs=1", "num_steps=10")
-    done = cli(*studies, "study=tiny", "warmup=2,3")
+    jobs = ("--multirun", "hydra.sweep.dir=jobs", "hydra.launcher.n_jobs=1", "num_steps=10")
+    study, sweep = (("-m", "experiments", command) for command in ("study", "sweep"))
+    done = cli(*jobs, "study=tiny", "warmup=2,3", program=study)
     assert done.returncode == 0, done.stderr
     for name in ("tiny-0", "tiny-1"):
         assert (tmp_path / "jobs" / name / "narrow" / "gd" / "results.nc").exists()
-    swept = ("study=sweep", "sweep.axes=['seed=0,1']", "sweep.flows=[stable]", "every=5")
-    done = cli(*studies, *swept, *TINY[4:], "optimizer=gd,rmsprop")
+    swept = ("sweep.axes=['seed=0,1']", "sweep.flows=[stable]", "every=5")
+    done = cli(*jobs, *swept, *TINY[4:], "optimizer=gd,rmsprop", program=sweep)
     assert done.returncode == 0, done.stderr
     for name in ("gd-0", "rmsprop-1"):
         assert (tmp_path / "jobs" / name / "results.nc").exists()
@@ -62,13 +59,3 @@ def test_jobs_run_by_other_launchers(cli, tmp_path, plugin, settings):
     done = cli(*TINY, *settings, "optimizer=gd,rmsprop")
     assert done.returncode == 0, done.stderr
     assert files(tmp_path / "jobs/gd-0") >= WHOLE and files(tmp_path / "jobs/rmsprop-1") >= WHOLE
-
-
-def test_parts_are_all_unless_some_are_named_and_a_wrong_one_is_told(capsys):
-    parser = argparse.ArgumentParser()
-    add_parts(parser, {"cost": 1, "lanes": 2})
-    assert parser.parse_args([]).parts == ["cost", "lanes"]
-    assert parser.parse_args(["lanes"]).parts == ["lanes"]
-    with pytest.raises(SystemExit):
-        parser.parse_args(["lanes", "costs"])
-    assert "costs: choose from cost, lanes" in capsys.readouterr().err

@@ -48,15 +48,13 @@ def test_the_table_is_written_once_and_continued(tmp_path, monkeypatch, capsys):
     answer = search.Answer(0.25, 1.02, True)
     here = SimpleNamespace(map=lambda function, cells: [answer for _ in cells])
     monkeypatch.setattr("experiments.runs.workers.pool", lambda count: contextlib.nullcontext(here))
-    monkeypatch.setattr("sys.argv", ["search", "tiny", "grid.problems=[narrow]"])
-    search.main()
+    search.main(["tiny", "grid.problems=[narrow]"])
     assert "narrow/gd: 0.25, effective sharpness up to 1.02\n" in capsys.readouterr().out
     assert yaml.safe_load((tmp_path / "tiny.yaml").read_text()) == {
         "narrow": {"gd": 0.25, "rmsprop": 0.25}
     }
     answer = search.Answer(0.5, 0.9, False)
-    monkeypatch.setattr("sys.argv", ["search", "tiny"])
-    search.main()
+    search.main(["tiny"])
     assert "narrow" not in (out := capsys.readouterr().out)
     assert "linear/gd: 0.5, effective sharpness up to 0.9, not the rule" in out
     table = yaml.safe_load((tmp_path / "tiny.yaml").read_text())
@@ -66,6 +64,11 @@ def test_the_table_is_written_once_and_continued(tmp_path, monkeypatch, capsys):
 @pytest.mark.parametrize("study", ["papers", "papers_small"])
 def test_the_table_is_the_one_that_the_study_reads(study):
     assert search.table_of(study) == search.configuration.CONFIGS / "learning_rates" / "papers.yaml"
+
+
+def test_a_question_has_no_learning_rates_to_search():
+    with pytest.raises(SystemExit, match="study=warmup has no grid to search learning rates for"):
+        search.main(["warmup"])
 
 
 def test_a_study_without_a_table_is_told_apart():

@@ -1,3 +1,5 @@
+import pickle
+
 import optax
 import pytest
 from omegaconf import DictConfig, OmegaConf
@@ -58,7 +60,7 @@ def test_overrides_reach_every_group():
         ("twins=-1", "twins=-1 is out of range"),
         ("kappa=-1", "kappa=-1.0 is out of range"),
         ("chunks=0", "chunks=0 is out of range"),
-        ("+sede=1", "sede: no such key; the keys here are optimizer, model, data"),
+        ("+sede=1", "sede: no such key; the keys here are loss, chunks, warmup"),
         ("+model.wide=1", "model.wide: no such key; the keys here are width"),
         ("~seed", "seed has no value"),
         ("model.width=???", "model.width has no value"),
@@ -77,6 +79,11 @@ def test_the_resolved_configuration_can_be_run_again():
     assert config.OptimizerConfig(**config.checked(again).optimizer) == chosen.optimizer
 
 
+def test_a_configuration_can_be_sent_to_another_process():
+    chosen = load(["model=cnn", "data=mnist1d"])
+    assert pickle.loads(pickle.dumps(chosen)) == chosen
+
+
 def test_values_are_placed_in_a_copy():
     before = load()
     values = {"optimizer.hyperparameters.b1": 0.5, "optimizer.learning_rate": 2.0, "seed": 7}
@@ -87,7 +94,21 @@ def test_values_are_placed_in_a_copy():
 
 
 def test_an_identity_is_of_the_numbers_alone():
-    by_others = ["distributed.coordinator=a:1", "distributed.num_processes=2"]
+    others = ["distributed.coordinator=a:1", "distributed.num_processes=2"]
+    swept = ["sweep.axes=['seed=0,1']", "twins=4", *others, "distributed.process_id=1"]
     alone = config.identity(load())
-    assert config.identity(load([*by_others, "distributed.process_id=1"])) == alone
+    assert config.identity(config.load_sweep(swept)) == alone
     assert config.identity(load(["kappa=1"])) != alone
+
+
+def test_a_study_is_a_question_or_a_grid():
+    question = config.load_study(["study=warmup", "study.steps=7"])
+    assert isinstance(question, config.QuestionConfig) and question.study.steps == 7
+    grid = config.load_study(["study=papers_small", "grid.seeds=[1]"])
+    assert isinstance(grid, config.GridStudyConfig) and grid.grid.seeds == [1]
+    assert grid.grid.learning_rates["mlp"]["gd"] == 0.4
+
+
+@pytest.mark.parametrize("path", sorted((config.CONFIGS / "study").glob("*.yaml")), ids=str)
+def test_every_study_is_complete(path):
+    config.load_study([f"study={path.stem}"])

@@ -5,7 +5,7 @@ from hydra.utils import instantiate
 
 from experiments.configuration import config
 from experiments.configuration.config import load
-from experiments.configuration.data import SCHEMAS
+from experiments.configuration.derive import schema
 
 INPUT_SHAPES = {
     "digits": (8, 8, 1),
@@ -22,7 +22,7 @@ INPUT_SHAPES = {
 def test_a_configuration_makes_its_data(name):
     chosen = load([f"data={name}"]).data
     assert chosen._target_.endswith(f".{name}")
-    assert type(chosen) in SCHEMAS.values()
+    assert type(chosen) is schema(chosen._target_)
     inputs, targets = instantiate(chosen)
     assert inputs.shape == (chosen.size, *INPUT_SHAPES[name])
     assert inputs.dtype == targets.dtype == jnp.float32

@@ -1,15 +1,14 @@
 import pytest
-from hydra import compose, initialize_config_dir
 
-from experiments.configuration.config import CONFIGS, load, register
-from experiments.configuration.errors import USER_ERRORS, key_below_null, one_line
+from experiments.configuration.config import composed, load, load_study, load_sweep
+from experiments.configuration.errors import USER_ERRORS, one_line
 
 
 @pytest.mark.parametrize(
     ("override", "line"),
     [
         ("optimizer=lion", "optimizer=lion: no such optimizer; choose one of adam, adam_2k, "),
-        ("optimzer=gd", "optimzer: no such key; did you mean optimizer? the keys here are opti"),
+        ("optimzer=gd", "optimzer: no such key; did you mean optimizer? the keys here are loss"),
         ("model.wdith=3", "model.wdith: no such key; did you mean model.width? the keys in model"),
         ("optimizer.b1=0", "optimizer.b1: no such key; the keys in optimizer are name, learning"),
         (
@@ -17,12 +16,9 @@ from experiments.configuration.errors import USER_ERRORS, key_below_null, one_li
             "optimizer.hyperparameters.mu: no such key; the keys in optimizer.hyperparameters are "
             "b1, b2; one more is added by +optimizer.hyperparameters.mu=VALUE",
         ),
-        (
-            "experiment=warmup",
-            "experiment: not a key of this command; `python -m experiments study` takes experiment",
-        ),
+        ("study=warmup", "study: no such key here; `python -m experiments study` takes study"),
         ("model=null", "a group takes the name of a file, as in optimizer=adam, not null"),
-        ("+seeds=1", "seeds: no such key; the keys here are optimizer, "),
+        ("+seeds=1", "seeds: no such key; the keys here are loss, "),
         ("model.width=wide", "model.width: Value 'wide' of type 'str' could not be converted to I"),
         ("model.activation=sin", "model.activation: Invalid value 'sin', expected one of [tanh, "),
         ("num_steps", "num_steps: cannot be read (missing EQUAL at '<EOF>'); write KEY=VALUE"),
@@ -39,13 +35,30 @@ def test_a_mistake_is_one_line_that_names_it_and_what_is_allowed(override, line)
     assert "\n" not in text
 
 
-def test_a_key_below_one_that_is_null_is_named_and_other_assertions_are_bugs():
-    with pytest.raises(AssertionError) as caught:
-        load(["grid.seeds=[1]"])
-    assert key_below_null(caught.value) == "grid.seeds"
-    with pytest.raises(AssertionError) as caught:
-        assert not load
-    assert key_below_null(caught.value) is None
+@pytest.mark.parametrize(
+    ("compose", "overrides", "key", "command"),
+    [
+        (load, ["grid.seeds=[1]"], "grid", "study"),
+        (load, ["study.steps=1"], "study", "study"),
+        (load, ["sweep.axes=[]"], "sweep", "sweep"),
+        (load_sweep, ["grid.seeds=[1]"], "grid", "study"),
+        (load_study, ["study=tiny", "model.width=2"], "model", "run"),
+        (load_study, ["study=tiny", "seed=2"], "seed", "run"),
+        (load_study, ["study=warmup", "num_steps=2"], "num_steps", "run"),
+    ],
+)
+def test_a_key_of_another_command_is_told_with_that_command(compose, overrides, key, command):
+    with pytest.raises(USER_ERRORS) as caught:
+        compose(overrides)
+    text = one_line(caught.value)
+    assert text.startswith(f"{key}: no such key; the keys here are ")
+    assert text.endswith(f"`python -m experiments {command}` takes {key}")
+
+
+def test_a_key_of_the_same_command_is_not_told_to_be_of_another():
+    with pytest.raises(USER_ERRORS) as caught:
+        load_study(["study=tiny", "study.steps=1"])
+    assert one_line(caught.value).endswith("twins, kappa, grid")
 
 
 def test_schemas_are_not_offered():
@@ -60,12 +73,8 @@ def test_a_file_is_named():
 
 
 def test_a_group_that_has_to_be_named_is_told_with_what_there_is():
-    register()
-    with (
-        initialize_config_dir(str(CONFIGS), version_base="1.3"),
-        pytest.raises(USER_ERRORS) as caught,
-    ):
-        compose("study")
+    with pytest.raises(USER_ERRORS) as caught:
+        composed("study", [])
     text = one_line(caught.value)
-    assert text.startswith("experiment has no value; choose one of beyond_networks, coevolution")
+    assert text.startswith("study has no value; choose one of beyond_networks, coevolution")
     assert "schema" not in text

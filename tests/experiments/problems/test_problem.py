@@ -13,7 +13,7 @@ def test_the_configured_problem_is_the_loss_of_the_network_on_the_data():
     problem = problems.configured(load(["data.size=20", "model.depth=0"]))
     params = jax.jit(problem.init)(jax.random.key(0))
     (layer,) = params["layers"].values()
-    inputs, targets = digits(20)
+    inputs, targets = digits(size=20)
     outputs = inputs.reshape(20, 64) @ layer["kernel"] + layer["bias"]
     expected = 0.5 * jnp.mean(jnp.sum((outputs - targets) ** 2, axis=1))
     np.testing.assert_allclose(jax.jit(problem.loss)(params), expected, rtol=1e-6)

@@ -24,7 +24,7 @@ def test_times_are_the_best_of_several():
 
 
 def test_flows_are_timed_on_top_of_the_iterates():
-    flows = {"edge": rodflow.EdgeFlow, "lost": rodflow.StableFlow}
+    flows = {"edge": rodflow.EdgeFlow(), "lost": rodflow.StableFlow()}
 
     def tracker_of(names):
         chosen = {name: flows[name] for name in names}

@@ -83,7 +83,7 @@ def folder(request, published, tmp_path, monkeypatch):
 
 
 def test_every_version_gives_the_images(folder, source):
-    inputs, targets = cifar10(str(folder), size=72, classes=4, side=32)
+    inputs, targets = cifar10(folder=str(folder), size=72, classes=4, side=32)
     assert inputs.shape == (72, 32, 32, 3)
     assert targets.shape == (72, 4)
     assert inputs.dtype == targets.dtype == jnp.float32
@@ -99,8 +99,8 @@ def test_every_version_gives_the_images(folder, source):
 
 
 def test_a_smaller_size_is_a_prefix_and_a_smaller_side_an_average(folder):
-    inputs, _ = cifar10(str(folder), size=40, classes=10, side=32)
-    few, _ = cifar10(str(folder), size=7, classes=10, side=16)
+    inputs, _ = cifar10(folder=str(folder), size=40, classes=10, side=32)
+    few, _ = cifar10(folder=str(folder), size=7, classes=10, side=16)
     assert few.shape == (7, 16, 16, 3)
     averages = inputs[:7].reshape(7, 16, 2, 16, 2, 3).mean((2, 4))
     np.testing.assert_allclose(few, averages, atol=1e-5)
@@ -112,7 +112,7 @@ def test_a_changed_file_is_refused(folder):
     content[-20] ^= 1
     file.write_bytes(content)
     with pytest.raises(ValueError, match=f"{file.name} is not the published file.*download it"):
-        cifar10(str(folder), size=10, classes=4, side=32)
+        cifar10(folder=str(folder), size=10, classes=4, side=32)
 
 
 @pytest.mark.parametrize(
@@ -128,13 +128,13 @@ def test_a_changed_file_is_refused(folder):
 @pytest.mark.parametrize("folder", ["cifar-10-batches-py"], indirect=True)
 def test_values_out_of_range(folder, wrong, message):
     with pytest.raises(ValueError, match=message):
-        cifar10(str(folder), **{"size": 10, "classes": 4, "side": 32} | wrong)
+        cifar10(folder=str(folder), **{"size": 10, "classes": 4, "side": 32} | wrong)
 
 
 @pytest.mark.parametrize("folder", ["cifar-10-batches-py"], indirect=True)
 def test_the_unpacked_folder_itself_may_be_named(folder):
-    inputs, _ = cifar10(str(folder), size=10, classes=4, side=8)
-    same, _ = cifar10(str(folder / "cifar-10-batches-py"), size=10, classes=4, side=8)
+    inputs, _ = cifar10(folder=str(folder), size=10, classes=4, side=8)
+    same, _ = cifar10(folder=str(folder / "cifar-10-batches-py"), size=10, classes=4, side=8)
     np.testing.assert_array_equal(inputs, same)
 
 
@@ -142,13 +142,13 @@ def test_the_unpacked_folder_itself_may_be_named(folder):
 def test_a_missing_file_is_named(folder):
     (folder / "cifar-10-batches-py" / "data_batch_3").unlink()
     with pytest.raises(ValueError, match=r"data_batch_3 is missing: unpack .*python\.tar\.gz"):
-        cifar10(str(folder), size=10, classes=4, side=32)
+        cifar10(folder=str(folder), size=10, classes=4, side=32)
 
 
 @pytest.mark.parametrize("name", ["", "nowhere", "~/no/such/folder"])
 def test_without_the_data_it_says_what_to_do(tmp_path, name):
     with pytest.raises(ValueError, match=r"no CIFAR-10 in .*cs\.toronto\.edu.*data\.folder="):
-        cifar10(str(tmp_path / name), size=10, classes=4, side=32)
+        cifar10(folder=str(tmp_path / name), size=10, classes=4, side=32)
 
 
 class Harmful:
@@ -163,7 +163,7 @@ def test_a_pickle_cannot_run_anything(folder, monkeypatch, capsys):
     checksum = hashlib.md5(file.read_bytes()).hexdigest()
     monkeypatch.setitem(module.CHECKSUMS, file.name, checksum)
     with pytest.raises(ValueError, match=r"print, which is not allowed"):
-        cifar10(str(folder), size=10, classes=4, side=32)
+        cifar10(folder=str(folder), size=10, classes=4, side=32)
     assert capsys.readouterr().out == ""
 
 
@@ -174,4 +174,4 @@ def test_the_published_checksums_refuse_something_else(published, tmp_path):
         file.parent.mkdir(parents=True)
         file.write_bytes(b"something else")
         with pytest.raises(ValueError, match=f"{name} is not the published file"):
-            cifar10(str(folder), size=10, classes=4, side=32)
+            cifar10(folder=str(folder), size=10, classes=4, side=32)

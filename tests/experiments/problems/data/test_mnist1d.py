@@ -17,7 +17,7 @@ def places(points):
 
 
 def test_shapes_scale_and_labels():
-    inputs, targets = map(np.asarray, mnist1d(2000, seed=0))
+    inputs, targets = map(np.asarray, mnist1d(size=2000, seed=0))
     assert inputs.shape == (2000, 40, 1)
     assert targets.shape == (2000, 10)
     assert inputs.dtype == targets.dtype == jnp.float32
@@ -84,15 +84,17 @@ def test_distortions_fill_their_ranges():
 
 
 def test_a_smaller_size_is_a_prefix():
-    np.testing.assert_array_equal(mnist1d(7, seed=1).inputs, mnist1d(50, seed=1).inputs[:7])
+    np.testing.assert_array_equal(
+        mnist1d(size=7, seed=1).inputs, mnist1d(size=50, seed=1).inputs[:7]
+    )
 
 
 def test_the_seed_decides():
-    first, again, other = (np.asarray(mnist1d(20, seed=seed).inputs) for seed in (0, 0, 1))
+    first, again, other = (np.asarray(mnist1d(size=20, seed=seed).inputs) for seed in (0, 0, 1))
     np.testing.assert_array_equal(first, again)
     assert np.abs(first - other).max() > 0.1
 
 
 def test_size_out_of_range():
     with pytest.raises(ValueError, match="at least 1 sample, got size=0"):
-        mnist1d(0, seed=0)
+        mnist1d(size=0, seed=0)

@@ -19,8 +19,8 @@ def test_shapes_and_queries(task):
 
 
 def test_answers():
-    inputs, sorted_ones = sorting(50, length=6, symbols=4, seed=0)
-    same_inputs, copies = copying(50, length=6, symbols=4, seed=0)
+    inputs, sorted_ones = sorting(size=50, length=6, symbols=4, seed=0)
+    same_inputs, copies = copying(size=50, length=6, symbols=4, seed=0)
     sequences = inputs[:, :6].argmax(2)
     np.testing.assert_array_equal(inputs, same_inputs)
     np.testing.assert_array_equal(sorted_ones.argmax(2), np.sort(sequences, axis=1))
@@ -28,7 +28,7 @@ def test_answers():
 
 
 def test_symbols_are_equally_frequent():
-    inputs, _ = copying(1000, length=8, symbols=5, seed=3)
+    inputs, _ = copying(size=1000, length=8, symbols=5, seed=3)
     np.testing.assert_allclose(inputs[:, :8].mean((0, 1)), [0.2] * 5 + [0], atol=0.02)
 
 
@@ -40,7 +40,7 @@ def test_a_smaller_size_is_a_prefix(task):
 
 
 def test_the_seed_decides():
-    first, again, other = (sorting(20, length=5, symbols=3, seed=s).inputs for s in (0, 0, 1))
+    first, again, other = (sorting(size=20, length=5, symbols=3, seed=s).inputs for s in (0, 0, 1))
     np.testing.assert_array_equal(first, again)
     assert not np.array_equal(first, other)
 

@@ -3,6 +3,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from experiments.configuration.functions import Activation
 from experiments.problems.models.cnn import cnn
 
 SIZES = {"width": 5, "depth": 2, "kernel": 3, "gain": 1.0}
@@ -10,7 +11,7 @@ SIZES = {"width": 5, "depth": 2, "kernel": 3, "gain": 1.0}
 
 @pytest.mark.parametrize("stride", [1, 2])
 def test_outputs(stride):
-    model = cnn((6, 7, 2), (3,), stride=stride, activation=jnp.tanh, **SIZES)
+    model = cnn((6, 7, 2), (3,), stride=stride, activation=Activation.tanh, **SIZES)
     params = jax.jit(model.init)(jax.random.key(0))
     inputs = jax.random.normal(jax.random.key(1), (4, 6, 7, 2))
     hidden = inputs
@@ -26,11 +27,11 @@ def test_outputs(stride):
 
 
 def test_outputs_of_any_rank():
-    model = cnn((40, 1), (2, 3), stride=2, activation=jnp.tanh, **SIZES)
+    model = cnn((40, 1), (2, 3), stride=2, activation=Activation.tanh, **SIZES)
     outputs = model.apply(model.init(jax.random.key(0)), jnp.ones((4, 40, 1)))
     assert outputs.shape == (4, 2, 3)
 
 
 def test_what_is_no_image_is_refused():
     with pytest.raises(ValueError, match=r"input_shape=\(64,\) is no image"):
-        cnn((64,), (3,), stride=2, activation=jnp.tanh, **SIZES)
+        cnn((64,), (3,), stride=2, activation=Activation.tanh, **SIZES)

@@ -3,6 +3,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from experiments.configuration.functions import Activation
 from experiments.problems.models.mlp import mlp
 
 
@@ -14,7 +15,7 @@ def forward(params, inputs, activation):
     return inputs @ last["kernel"] + last["bias"]
 
 
-@pytest.mark.parametrize("activation", [jnp.tanh, jax.nn.relu])
+@pytest.mark.parametrize("activation", [Activation.tanh, Activation.relu])
 @pytest.mark.parametrize("depth", [0, 1, 3])
 def test_outputs(depth, activation):
     model = mlp((5,), (2,), width=7, depth=depth, activation=activation, gain=0.7)
@@ -25,7 +26,7 @@ def test_outputs(depth, activation):
 
 
 def test_parameters_are_plain_dictionaries_of_arrays():
-    params = mlp((8, 8, 1), (10,), width=32, depth=3, activation=jnp.tanh, gain=0.7).init(
+    params = mlp((8, 8, 1), (10,), width=32, depth=3, activation=Activation.tanh, gain=0.7).init(
         jax.random.key(0)
     )
     shapes = [params["layers"][i]["kernel"].shape for i in range(4)]
@@ -35,7 +36,7 @@ def test_parameters_are_plain_dictionaries_of_arrays():
 
 
 def test_weights_have_the_stated_variance_and_biases_are_zero():
-    model = mlp((400,), (3,), width=500, depth=1, activation=jnp.tanh, gain=0.7)
+    model = mlp((400,), (3,), width=500, depth=1, activation=Activation.tanh, gain=0.7)
     first = model.init(jax.random.key(0))["layers"][0]
     # 200 000 draws: the standard error of the standard deviation is 0.16 %.
     np.testing.assert_allclose(first["kernel"].std() * 400**0.5, 0.7, rtol=0.01)
@@ -43,7 +44,7 @@ def test_weights_have_the_stated_variance_and_biases_are_zero():
 
 
 def test_works_under_jit_grad_and_vmap_over_keys():
-    model = mlp((5,), (2,), width=4, depth=2, activation=jnp.tanh, gain=1.0)
+    model = mlp((5,), (2,), width=4, depth=2, activation=Activation.tanh, gain=1.0)
     inputs = jnp.ones((3, 5))
 
     def gradient(key):

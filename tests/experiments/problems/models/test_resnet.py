@@ -3,6 +3,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from experiments.configuration.functions import Activation
 from experiments.problems.models.resnet import GroupNorm, resnet
 
 SIZES = {"width": 4, "stages": 2, "blocks": 1, "kernel": 3, "stem_stride": 1}
@@ -10,7 +11,7 @@ SIZES = {"width": 4, "stages": 2, "blocks": 1, "kernel": 3, "stem_stride": 1}
 
 @pytest.fixture
 def small():
-    return resnet((6, 6, 2), (3,), groups=2, activation=jax.nn.gelu, **SIZES)
+    return resnet((6, 6, 2), (3,), groups=2, activation=Activation.gelu, **SIZES)
 
 
 def convolve(images, kernel, stride=1):
@@ -76,4 +77,4 @@ def test_statistics_are_of_float32():
 
 def test_groups_that_do_not_divide_are_refused():
     with pytest.raises(ValueError, match="groups=3 is out of range: it must divide width=4"):
-        resnet((6, 6, 2), (3,), groups=3, activation=jax.nn.gelu, **SIZES)
+        resnet((6, 6, 2), (3,), groups=3, activation=Activation.gelu, **SIZES)

@@ -3,9 +3,10 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from experiments.configuration.functions import Activation
 from experiments.problems.models.transformer import transformer
 
-SIZES = {"width": 8, "depth": 2, "heads": 2, "expansion": 2, "activation": jax.nn.gelu}
+SIZES = {"width": 8, "depth": 2, "heads": 2, "expansion": 2, "activation": Activation.gelu}
 
 
 def test_no_position_sees_later_inputs():

@@ -3,9 +3,10 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from experiments.configuration.functions import Activation
 from experiments.problems.models.vit import cut, vit
 
-SIZES = {"width": 8, "depth": 1, "heads": 2, "expansion": 2, "activation": jax.nn.gelu}
+SIZES = {"width": 8, "depth": 1, "heads": 2, "expansion": 2, "activation": Activation.gelu}
 
 
 def test_patches_are_squares_in_row_major_order():

@@ -4,6 +4,7 @@ import numpy as np
 import optax
 import pytest
 
+from experiments.configuration.functions import Activation
 from experiments.problems.data.dataset import Dataset
 from experiments.problems.models.mlp import mlp
 from experiments.studies.root_free import training
@@ -24,7 +25,7 @@ def data():
 
 @pytest.fixture(scope="module")
 def network():
-    return mlp((2,), (2,), width=3, depth=1, activation=jnp.tanh, gain=1.0)
+    return mlp((2,), (2,), width=3, depth=1, activation=Activation.tanh, gain=1.0)
 
 
 def test_batches_take_every_sample_once_in_an_epoch():

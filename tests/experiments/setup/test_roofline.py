@@ -1,7 +1,7 @@
 import jax
 import jax.numpy as jnp
 
-from experiments.benchmarks.roofline import (
+from experiments.setup.roofline import (
     Arithmetic,
     arithmetic,
     bound,

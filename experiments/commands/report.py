@@ -1,0 +1,41 @@
+"""The command `python -m experiments report FOLDER ...`: one offline page and its figures.
+
+Every `results.nc` at or below a folder is shown: a cell, an optimizer on an architecture, or a
+study. The page is one HTML file that needs no network. Beside it come `summary.png` and
+`summary.pdf`, and in `figures/` a PNG and a PDF of each cell, of the seed whose improvement is the
+median, and of each figure of the studies.
+"""
+
+import argparse
+from collections.abc import Sequence
+from pathlib import Path
+
+from experiments.configuration.errors import reported_in_one_line
+
+
+def main(arguments: Sequence[str]) -> None:
+    """Run the command."""
+    parser = argparse.ArgumentParser(
+        "python -m experiments report",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        epilog="examples:\n  python -m experiments report runs/papers_small\n"
+        "  python -m experiments report runs/tiny runs/warmup --output page.html",
+    )
+    parser.add_argument("folders", metavar="FOLDER", nargs="+", type=Path, help="with results")
+    parser.add_argument(
+        "--output", metavar="FILE", type=Path, help="the page; report.html in the first FOLDER"
+    )
+    parser.add_argument("--no-figures", action="store_true", help="leave out the PNGs and PDFs")
+    parser.add_argument(
+        "--markdown", action="store_true", help="print the table of each flow, and write nothing"
+    )
+    chosen = parser.parse_args(arguments)
+    with reported_in_one_line():
+        from experiments.report import output  # imports JAX, which takes a while
+
+        if chosen.markdown:
+            print(output.markdown(chosen.folders))
+        else:
+            page = chosen.output or chosen.folders[0] / "report.html"
+            output.write(chosen.folders, page, with_figures=not chosen.no_figures)
