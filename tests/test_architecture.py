@@ -55,6 +55,7 @@ NARROW = {
 BESIDE = {
     ("rodflow.solvers", "rodflow.term"),
     ("experiments.report", "experiments.studies"),  # a study says how it is shown
+    ("experiments.studies", "experiments.benchmarks"),  # the roofline bounds what lanes can gain
 }
 
 
@@ -163,6 +164,24 @@ def test_an_independent_package_imports_what_it_is_allowed_to(package):
         for other in IMPORTS[name]
         if within(name, package) and not any(within(other, each) for each in allowed)
     }
+    none_of(offenders)
+
+
+def test_private_modules_and_names_are_imported_in_their_own_package_alone():
+    offenders = []
+    for name, tree in TREES.items():
+        package = name if name in PACKAGES else name.rpartition(".")[0]
+        for node in ast.walk(tree):
+            names = []
+            if isinstance(node, ast.Import):
+                names = [alias.name for alias in node.names]
+            elif isinstance(node, ast.ImportFrom):
+                names = [f"{node.module}.{alias.name}" for alias in node.names]
+            for whole in names:
+                parts = whole.split(".")
+                private = [i for i, x in enumerate(parts) if x[0] == "_" and x[:2] != "__"]
+                if private and not within(package, ".".join(parts[: private[0]]) or whole):
+                    offenders.append(f"{name} imports {whole}")
     none_of(offenders)
 
 

@@ -23,7 +23,6 @@ from experiments import problems
 from experiments.analysis.table import Table
 from experiments.configuration import config
 from experiments.setup import optimizers
-from rodflow.flows._critical import first_modes
 
 OPTIMIZERS = ("adam", "scalar_adam")
 ORDER = 8  # of the difference
@@ -51,9 +50,9 @@ def sharpest(
     iteration: rodflow.Iteration, state: rodflow.PhaseState
 ) -> tuple[Float[Array, ""], Float[Array, " n"]]:
     """Return the effective sharpness, and the covector that measures along its direction."""
-    modes = first_modes(iteration, state, MODES)
-    covector = modes.vectors[0] / jnp.sqrt(modes.response)
-    return modes.values[0] / 2, covector * jnp.linalg.norm(modes.displacements[0])
+    modes = rodflow.CentralFlow(modes=MODES).init(iteration, state)  # it finds those of a start
+    vector, scale = modes.basis[0], modes.scale
+    return modes.sharpness[0], vector / scale * jnp.linalg.norm(scale * vector)
 
 
 def followed(
