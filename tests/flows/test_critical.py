@@ -91,7 +91,9 @@ def test_the_leading_mode_of_a_saddle_is_found_from_where_it_is_level():
     y = y._replace(basis=jnp.array([[1.0, 0.0]]))
     level = moved(flow, iteration, y)
     np.testing.assert_allclose(level.sharpness, [0.0], atol=1e-12)
-    y = jax.jit(lambda y: jax.lax.fori_loop(0, 30, lambda _, y: moved(flow, iteration, y), y))(level)
+    y = jax.jit(lambda y: jax.lax.fori_loop(0, 30, lambda _, y: moved(flow, iteration, y), y))(
+        level
+    )
     np.testing.assert_allclose(2 * y.sharpness, [0.1], rtol=1e-3)
 
 
@@ -113,9 +115,7 @@ def test_the_basis_moves_smoothly(at_work):
     np.testing.assert_allclose(flat_rows(still), 0, atol=1e-6)
 
 
-@pytest.mark.parametrize(
-    "name", ["rmsprop", pytest.param("scalar_adam", marks=pytest.mark.slow)]
-)
+@pytest.mark.parametrize("name", ["rmsprop", pytest.param("scalar_adam", marks=pytest.mark.slow)])
 def test_the_centre_feels_the_second_derivative_of_the_increment(name, network_loss, params):
     """G + 1/2 sum_ij X_ij D^2 G[xi_i, xi_j], by nested differentiation of G in all of phase space.
 

@@ -94,4 +94,6 @@ def test_the_amplitude_has_a_floor():
     np.testing.assert_allclose(y.x, 1e-4)
     np.testing.assert_allclose(flow.increment(iteration, y).x, 0, atol=1e-20)
     above = y._replace(x=jnp.asarray(2e-4))
-    np.testing.assert_allclose(flow.increment(iteration, above).x, -1e-4)  # -2e-4, but not below the floor
+    np.testing.assert_allclose(
+        flow.increment(iteration, above).x, -1e-4
+    )  # -2e-4, but not below the floor

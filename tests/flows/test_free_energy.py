@@ -56,7 +56,9 @@ def test_the_variance_grows_from_the_drift():
     iteration = Iteration(lambda w: 3 * w[0] + w[1], optax.sgd(0.1))
     flow = FreeEnergyFlow(rank=1, seed=0.1)
     y = flow.init(iteration, iteration.init(jnp.ones(2)))
-    np.testing.assert_allclose(flow.increment(iteration, y).covariance, [[2 * 0.01 * 0.1 * 10]], rtol=1e-6)
+    np.testing.assert_allclose(
+        flow.increment(iteration, y).covariance, [[2 * 0.01 * 0.1 * 10]], rtol=1e-6
+    )
 
 
 def test_momentum_is_refused(network_loss, params):

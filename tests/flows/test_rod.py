@@ -319,7 +319,9 @@ def test_center_loss_and_extent():
     np.testing.assert_allclose(flow.reach(y), 5**0.5 + 0.5, rtol=1e-6)
 
 
-BOTH = pytest.mark.parametrize("flow", [StableFlow(corrected=True), RodFlow()], ids=["stable", "rod"])
+BOTH = pytest.mark.parametrize(
+    "flow", [StableFlow(corrected=True), RodFlow()], ids=["stable", "rod"]
+)
 
 
 @BOTH

@@ -39,9 +39,7 @@ def test_work_is_counted_per_optimizer_step():
     flow = StableFlow()
     tracker, state = begun(flow, 0.1, 5, Integrator(diffrax.Euler(), 0.25))
     state, tracking = tracker.run(state, 1)
-    np.testing.assert_allclose(
-        flow.center(state.flows["flow"].y), (1 - 0.1 / 4) ** 20, rtol=1e-5
-    )
+    np.testing.assert_allclose(flow.center(state.flows["flow"].y), (1 - 0.1 / 4) ** 20, rtol=1e-5)
     work = tracking.flows["flow"]
     assert (work.gradients, work.hessians, work.thirds) == (4, 0, 0)
 
