@@ -180,13 +180,16 @@ class Held(AbstractMapSolver):
         substeps: Its steps in one of these.
 
     Raises:
-        ValueError: The term is not that of a flow with a costly part, such as `CentralFlow`.
+        ValueError: There is no solver or substep, or the term is not that of a flow with a costly
+            part, such as `CentralFlow`.
     """
 
     solver: diffrax.AbstractSolver = LookbackEuler()
     substeps: int = eqx.field(static=True, default=2)
 
     def __check_init__(self) -> None:
+        if not isinstance(self.solver, diffrax.AbstractSolver):
+            raise ValueError(f"`solver` is {self.solver!r}; it must be a Diffrax solver.")
         if self.substeps < 1:
             raise ValueError(f"`substeps` is {self.substeps}; it must be at least 1.")
 

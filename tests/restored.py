@@ -33,9 +33,10 @@ def start():
 
 def tracker(name):
     """Return a tracker whose flows all know the parity of the chain in their fields."""
-    tx, flows = {
+    tx, twins, flows = {
         "momentum": (
             optax.adam(1 / 16),
+            2,
             {
                 "stable": rodflow.StableFlow(),
                 "rod": rodflow.RodFlow(),
@@ -46,10 +47,11 @@ def tracker(name):
         ),
         "free_energy": (
             optax.rmsprop(1 / 16),
-            {"free_energy": rodflow.FreeEnergyFlow(rank=2), "rod": rodflow.RodFlow()},
+            0,
+            {"free_energy": rodflow.FreeEnergyFlow(rank=2)},
         ),
     }[name]
-    return rodflow.Tracker(loss, tx, flows, every=3, twins=2)
+    return rodflow.Tracker(loss, tx, flows, every=3, twins=twins)
 
 
 def save(path, kind, state):

@@ -107,9 +107,11 @@ def effective_sharpness(
         the gradient linearly, as a sign does not.
 
     Raises:
-        ValueError: k is below 1 or above the number of parameters.
+        ValueError: k is below 1 or above the number of parameters, or the state is of another
+            transformation.
     """
     iteration = Iteration(loss, tx)
+    iteration.check(state)
     iteration.init(state.params)
     if not elementwise:
         return _in_metric_of_matrices(iteration, state, k) / 2

@@ -174,6 +174,9 @@ class RodFlow(AbstractFlow):
     Args:
         closure: The representation of the oscillation, `SignedRod` or `CovarianceRod`.
 
+    Raises:
+        ValueError: The closure is none.
+
     Examples:
         A valley of sharpness 2.1 at learning rate 1 is beyond the edge, 2; the iterates come to
         alternate between +- 0.1^1/2.
@@ -191,6 +194,12 @@ class RodFlow(AbstractFlow):
 
     closure: AbstractClosure = SignedRod()
     corrected: ClassVar[bool] = True
+
+    def __check_init__(self) -> None:
+        if not isinstance(self.closure, AbstractClosure):
+            raise ValueError(
+                f"`closure` is {self.closure!r}; it must be a closure, as rodflow.SignedRod() is."
+            )
 
     def init(self, iteration: AbstractIteration, state: PhaseState) -> Any:
         oscillates = jax.tree.map(lambda p: p is Parity.OSCILLATING, iteration.parity(state.params))

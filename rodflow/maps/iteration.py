@@ -59,6 +59,12 @@ class AbstractIteration(eqx.Module):
     tx: optax.GradientTransformation
     placement: Placement | None = eqx.field(static=True, default=None)
 
+    def __check_init__(self) -> None:
+        if not callable(getattr(self.tx, "update", None)):
+            raise ValueError(
+                f"`tx` is {self.tx!r}; it must be an Optax transformation, as optax.sgd(0.1) is."
+            )
+
     @property
     @abc.abstractmethod
     def updates(self) -> int:
@@ -124,6 +130,23 @@ class AbstractIteration(eqx.Module):
         self.placed(params).parity(params)
         return PhaseState(params, jax.tree.map(as_clock, self.tx.init(params)))
 
+    def check(self, state: PhaseState) -> None:
+        """Refuse what is no point of this map's phase space.
+
+        Raises:
+            ValueError: The state is no `PhaseState`, or that of another transformation.
+        """
+        if not isinstance(state, PhaseState):
+            raise ValueError(
+                f"`state` is of type {type(state).__name__}; it must be a PhaseState, as "
+                "`Iteration.init` returns."
+            )
+        if not alike(jax.eval_shape(self.tx.init, state.params), state.opt_state):
+            raise ValueError(
+                "`state` is of another transformation: its optimizer state is not what `tx` would "
+                "make for its parameters."
+            )
+
     def step(self, state: PhaseState) -> PhaseState:
         """Return F(z), the next iterate, as Optax computes it."""
         return self.advance(state)[1]
@@ -184,6 +207,12 @@ class Iteration(AbstractIteration):
             jax.tree.map(lambda _: Parity.OSCILLATING, params),
             probe_parity(self.tx, params, self.updates, self.placement),
         )
+
+
+def alike(a: PyTree, b: PyTree) -> bool:
+    """Return True if two trees have one structure, and leaves of the same shapes."""
+    shapes = [[jnp.shape(leaf) for leaf in jax.tree.leaves(tree)] for tree in (a, b)]
+    return jax.tree.structure(a) == jax.tree.structure(b) and shapes[0] == shapes[1]
 
 
 def _value_and_grad(iteration: AbstractIteration, params: PyTree) -> tuple[Array, PyTree]:

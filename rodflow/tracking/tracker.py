@@ -14,6 +14,7 @@ there on. Under `vmap` the other lanes do not notice.
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
@@ -28,7 +29,7 @@ from rodflow.flows.flow import AbstractFlow
 from rodflow.flows.rod import RodFlow
 from rodflow.flows.stable import StableFlow
 from rodflow.linalg.trees import norm
-from rodflow.maps.iteration import AbstractIteration, Iteration, PhaseState
+from rodflow.maps.iteration import AbstractIteration, Iteration, PhaseState, alike
 from rodflow.maps.placement import Placement
 from rodflow.solvers import Integrator
 from rodflow.tracking._iterates import (
@@ -106,12 +107,14 @@ class Tracker(eqx.Module):
         iteration: type[AbstractIteration] = Iteration,
     ) -> None:
         self.flows = _checked_flows(flows)
-        integrators = dict(integrators or {})
-        unknown = sorted(set(integrators) - set(self.flows))
-        if unknown:
-            raise ValueError(f"`integrators` names {unknown}; the flows are {list(self.flows)}.")
+        integrators = _checked_integrators(integrators, list(self.flows))
         check_count("every", every, 1)
         check_count("twins", twins, 0)
+        if not callable(iteration):
+            raise ValueError(
+                f"`iteration` is an instance of {type(iteration).__name__}; it must be the class "
+                "itself, `Iteration` or `Epoch`."
+            )
         self.iteration = iteration(loss, tx)
         self.integrators = {
             name: integrators.get(name, flow.integrator) for name, flow in self.flows.items()
@@ -181,26 +184,32 @@ class Tracker(eqx.Module):
         self, state: TrackerState, num_records: int, placement: Placement | None
     ) -> tuple[TrackerState, Tracking]:
         iteration = self.iteration.at(placement)
+        self._check_flows(iteration, state)
         return jax.lax.scan(lambda s, _: self._record(iteration, s), state, length=num_records)
 
     def _check_state(self, state: TrackerState) -> None:
         """Refuse a state that another tracker made."""
+        if not isinstance(state, TrackerState):
+            raise ValueError(
+                f"`state` is of type {type(state).__name__}; it must be a TrackerState, as `init` "
+                "returns."
+            )
         flows, wanted = sorted(state.flows), sorted(self.flows)
         if flows != wanted:
             raise ValueError(f"`state` is of the flows {flows}; this tracker follows {wanted}.")
         twins = 0 if state.twins is None else len(state.twins.diverged_at)
         if twins != self.twins:
             raise ValueError(f"`state` has {twins} twins; this tracker has {self.twins}.")
-        memory = jax.eval_shape(self.iteration.tx.init, state.start)
-        shapes = [
-            jax.tree.map(lambda x: tuple(x.shape), tree)
-            for tree in (memory, state.run.state.opt_state)
-        ]
-        if shapes[0] != shapes[1]:
-            raise ValueError(
-                "`state` is of another transformation: its optimizer state is not what this "
-                "tracker's `tx` would make for these parameters."
-            )
+        self.iteration.check(state.run.state)
+
+    def _check_flows(self, iteration: AbstractIteration, state: TrackerState) -> None:
+        """Refuse the states of other flows or solvers of the same names."""
+        for name, flow in self.flows.items():
+            begin = functools.partial(begin_flow, flow, iteration, self.integrators[name])
+            if not alike(jax.eval_shape(begin, state.run.state), state.flows[name]):
+                raise ValueError(
+                    f"`state` is of another flow or solver than this tracker's flow {name!r}."
+                )
 
     def _record(
         self, iteration: AbstractIteration, state: TrackerState
@@ -351,3 +360,23 @@ def _checked_flows(flows: Any) -> dict[str, AbstractFlow]:
                 "rodflow.RodFlow() is."
             )
     return dict(flows)
+
+
+def _checked_integrators(integrators: Any, flows: list[str]) -> dict[str, Integrator]:
+    if integrators is None:
+        return {}
+    if not isinstance(integrators, Mapping):
+        raise ValueError(
+            f"`integrators` is {integrators!r}; it must be a dict from names of flows to "
+            "rodflow.Integrator."
+        )
+    unknown = sorted(set(integrators) - set(flows))
+    if unknown:
+        raise ValueError(f"`integrators` names {unknown}; the flows are {flows}.")
+    for name, integrator in integrators.items():
+        if not isinstance(integrator, Integrator):
+            raise ValueError(
+                f"integrators[{name!r}] is {integrator!r}; it must be a rodflow.Integrator, as "
+                "Integrator(diffrax.Heun(), 0.5) is."
+            )
+    return dict(integrators)

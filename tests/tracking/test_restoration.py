@@ -19,7 +19,7 @@ PROGRAM = Path(__file__).parents[1] / "restored.py"
     [
         ("free_energy", "equinox"),
         pytest.param("momentum", "equinox", marks=pytest.mark.slow),
-        pytest.param("momentum", "orbax", marks=pytest.mark.slow),
+        pytest.param("free_energy", "orbax", marks=pytest.mark.slow),
     ],
 )
 def test_a_new_process_continues_with_the_same_bits(name, kind, tmp_path):
