@@ -22,6 +22,12 @@ def finite(tree: PyTree) -> Bool[Array, ""]:
     return jnp.all(jnp.stack([jnp.all(jnp.isfinite(leaf)) for leaf in jax.tree.leaves(tree)]))
 
 
+def alike(a: PyTree, b: PyTree) -> bool:
+    """Return True if two trees have one structure, and leaves of the same shapes."""
+    shapes = [[jnp.shape(leaf) for leaf in jax.tree.leaves(tree)] for tree in (a, b)]
+    return jax.tree.structure(a) == jax.tree.structure(b) and shapes[0] == shapes[1]
+
+
 def normal_like(key: PRNGKeyArray, tree: PyTree) -> PyTree[Float[Array, "..."]]:
     """Draw standard normal numbers of the shapes and dtypes of `tree`."""
     dtypes = [leaf.dtype for leaf in jax.tree.leaves(tree)]

@@ -27,6 +27,7 @@ from jax.core import Tracer
 from jaxtyping import Array, Float, PyTree
 
 from rodflow._checks import check_scalar
+from rodflow.linalg.trees import alike
 from rodflow.maps.parity import Parity, as_clock, probe_parity
 from rodflow.maps.placement import Placement, place, placement_of
 
@@ -207,12 +208,6 @@ class Iteration(AbstractIteration):
             jax.tree.map(lambda _: Parity.OSCILLATING, params),
             probe_parity(self.tx, params, self.updates, self.placement),
         )
-
-
-def alike(a: PyTree, b: PyTree) -> bool:
-    """Return True if two trees have one structure, and leaves of the same shapes."""
-    shapes = [[jnp.shape(leaf) for leaf in jax.tree.leaves(tree)] for tree in (a, b)]
-    return jax.tree.structure(a) == jax.tree.structure(b) and shapes[0] == shapes[1]
 
 
 def _value_and_grad(iteration: AbstractIteration, params: PyTree) -> tuple[Array, PyTree]:

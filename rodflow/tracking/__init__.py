@@ -2,6 +2,6 @@
 
 from rodflow.tracking.records import FlowTracking as FlowTracking
 from rodflow.tracking.records import Tracking as Tracking
+from rodflow.tracking.track import track as track
 from rodflow.tracking.tracker import Tracker as Tracker
 from rodflow.tracking.tracker import TrackerState as TrackerState
-from rodflow.tracking.tracker import track as track

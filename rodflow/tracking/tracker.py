@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable, Mapping
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import equinox as eqx
 import jax
@@ -26,12 +26,11 @@ from jaxtyping import Array, Float, Int, PRNGKeyArray, PyTree
 
 from rodflow._checks import check_count
 from rodflow.flows.flow import AbstractFlow
-from rodflow.flows.rod import RodFlow
-from rodflow.flows.stable import StableFlow
-from rodflow.linalg.trees import norm
-from rodflow.maps.iteration import AbstractIteration, Iteration, PhaseState, alike
+from rodflow.linalg.trees import alike, norm
+from rodflow.maps.iteration import AbstractIteration, Iteration, PhaseState
 from rodflow.maps.placement import Placement
 from rodflow.solvers import Integrator
+from rodflow.tracking._arguments import checked_flows, checked_integrators
 from rodflow.tracking._iterates import (
     DiscreteRun,
     begin,
@@ -106,8 +105,8 @@ class Tracker(eqx.Module):
         observe_flows: Callable[[PhaseState], PyTree] | None = None,
         iteration: type[AbstractIteration] = Iteration,
     ) -> None:
-        self.flows = _checked_flows(flows)
-        integrators = _checked_integrators(integrators, list(self.flows))
+        self.flows = checked_flows(flows)
+        integrators = checked_integrators(integrators, list(self.flows))
         check_count("every", every, 1)
         check_count("twins", twins, 0)
         if not callable(iteration):
@@ -275,108 +274,9 @@ class Tracker(eqx.Module):
         return {name: jax.tree.map(lambda leaf, i=i: leaf[i], seen) for i, name in enumerate(flows)}
 
 
-def track(
-    loss: Callable[[PyTree], Float[Array, ""]],
-    tx: optax.GradientTransformation,
-    params: PyTree,
-    num_steps: int = 600,
-    warmup: int = 20,
-    every: int = 10,
-    flows: Mapping[str, AbstractFlow] | None = None,
-    integrators: Mapping[str, Integrator] | None = None,
-    twins: int = 0,
-    observe: Callable[[PhaseState], PyTree] | None = None,
-    observe_flows: Callable[[PhaseState], PyTree] | None = None,
-    key: PRNGKeyArray | None = None,
-    iteration: type[AbstractIteration] = Iteration,
-) -> Tracking:
-    """Run an optimizer and flows from the same point, and record how well each flow tracks.
-
-    The optimizer first takes `warmup` steps from `params`; then run and flows go on side by side
-    for `num_steps` steps, recorded every `every` steps. Works under `jit` and `vmap`, with `tx`
-    built from traced hyperparameters inside: a new value does not recompile.
-
-    Args:
-        loss: See `Tracker`, as for all that is not said here.
-        tx: See `Tracker`.
-        params: The parameters, a pytree of real float arrays.
-        num_steps: Optimizer steps that are tracked.
-        warmup: Optimizer steps before.
-        every: Optimizer steps between records.
-        flows: See `Tracker`.
-        integrators: See `Tracker`.
-        twins: See `Tracker`.
-        observe: See `Tracker`.
-        observe_flows: See `Tracker`.
-        key: Draws the perturbations of the twins.
-        iteration: See `Tracker`.
-
-    Returns:
-        A `Tracking` of `num_steps // every` records.
-
-    Raises:
-        ValueError: No map on phase space can be made of `loss`, `tx` and `params` (see
-            `Iteration.init`), a flow is none, or a number is out of range.
-
-    Examples:
-        A valley whose walls get steeper along it, beyond the edge of gradient descent:
-
-        >>> import jax.numpy as jnp, optax, rodflow
-        >>> def valley(w):
-        ...     walls = (2.05 + w[1]) * w[0] ** 2 / 2 - w[0] ** 4 / 4
-        ...     return walls + (w[1] - 0.1) ** 2 / 20
-        >>> tracking = rodflow.track(valley, optax.sgd(1.0), jnp.array([0.1, 0.0]), num_steps=100)
-        >>> bool(tracking.improvement()["rod"] > 100)
-        True
-        >>> print(f"{tracking.oscillation[-1]:.4f} {tracking.flows['rod'].extent[-1]:.4f}")
-        0.1581 0.1581
-    """
-    check_count("every", every, 1)
-    check_count("num_steps", num_steps, every)
-    tracker = Tracker(loss, tx, flows, integrators, every, twins, observe, observe_flows, iteration)
-    state = tracker.init(params, warmup, key)
-    return tracker.run(state, num_steps // every)[1]
-
-
 def _distance(a: PyTree, b: PyTree) -> Float[Array, ""]:
     return norm(jax.tree.map(jnp.subtract, a, b))
 
 
 def _relative(value: Array, reference: Array) -> Array:
     return jnp.abs(value - reference) / jnp.abs(reference)
-
-
-def _checked_flows(flows: Any) -> dict[str, AbstractFlow]:
-    if flows is None:
-        return {"stable": StableFlow(), "rod": RodFlow()}
-    if not isinstance(flows, Mapping):
-        raise ValueError(
-            f"`flows` is {flows!r}; it must be a dict, as in {{'rod': rodflow.RodFlow()}}."
-        )
-    for name, flow in flows.items():
-        if not isinstance(flow, AbstractFlow):
-            raise ValueError(
-                f"flows[{name!r}] is {flow!r}; it must be an instance of a flow, as "
-                "rodflow.RodFlow() is."
-            )
-    return dict(flows)
-
-
-def _checked_integrators(integrators: Any, flows: list[str]) -> dict[str, Integrator]:
-    if integrators is None:
-        return {}
-    if not isinstance(integrators, Mapping):
-        raise ValueError(
-            f"`integrators` is {integrators!r}; it must be a dict from names of flows to "
-            "rodflow.Integrator."
-        )
-    unknown = sorted(set(integrators) - set(flows))
-    if unknown:
-        raise ValueError(f"`integrators` names {unknown}; the flows are {flows}.")
-    for name, integrator in integrators.items():
-        if not isinstance(integrator, Integrator):
-            raise ValueError(
-                f"integrators[{name!r}] is {integrator!r}; it must be a rodflow.Integrator, as "
-                "Integrator(diffrax.Heun(), 0.5) is."
-            )
-    return dict(integrators)
