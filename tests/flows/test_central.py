@@ -73,7 +73,7 @@ def dense(iteration, y):
 
 @pytest.fixture
 def at_the_edge(network_loss, params):
-    """The learning rate at which the two leading modes of a network are beyond the edge."""
+    """Return the learning rate at which two modes of a network are beyond the edge."""
     flat, unravel = ravel_pytree(params)
     hessian = jax.jit(jax.hessian(lambda w: network_loss(unravel(w))))
     values = np.linalg.eigvalsh(hessian(flat))
@@ -94,24 +94,42 @@ def flat_basis(y):
     )
 
 
-def test_gradient_descent_as_published(network_loss, params, at_the_edge):
-    """-lr [grad L + grad <Sigma, H> / 2], from dense derivatives, with complementary slack."""
-    lr = at_the_edge
-    flow, iteration = CentralFlow(modes=3), Iteration(network_loss, optax.sgd(lr))
+def check_published(loss, lr, params, beyond):
+    """Check the flow of gradient descent with so many modes beyond the edge, and one that is not.
+
+    -lr [grad L + grad <Sigma, H> / 2], from dense derivatives, with complementary slack.
+    """
+    flow, iteration = CentralFlow(modes=beyond + 1), Iteration(loss, optax.sgd(lr))
     y = eqx.filter_jit(flow.init)(iteration, iteration.init(params))
     moved, sigma = central_of(flow, iteration, y)
     sigma = lr * sigma  # u = lr^1/2 v
     gradient, hessian, third = dense(iteration, y)
     expected = -lr * (gradient + np.einsum("ij,ijk->k", sigma, third) / 2)
     np.testing.assert_allclose(moved, expected, rtol=1e-6, atol=1e-9)
-    # Along the two modes near the edge the next Hessian, to first order, is at or below it.
-    near = flat_basis(y)[:2]
-    assert y.sharpness[1] > 1
-    slack = 2 * np.eye(2) - near @ (lr * (hessian + third @ moved)) @ near.T
+    # Along the modes near the edge the next Hessian, to first order, is at or below it.
+    near = flat_basis(y)[:beyond]
+    assert y.sharpness[beyond - 1] > 1 > y.sharpness[beyond]
+    slack = 2 * np.eye(beyond) - near @ (lr * (hessian + third @ moved)) @ near.T
     assert np.linalg.eigvalsh(slack).min() > -1e-8
     x = near @ sigma @ near.T
-    assert np.linalg.eigvalsh(x).min() > 0.1
+    assert np.linalg.eigvalsh(x).min() > 0.01
     np.testing.assert_allclose(slack @ x, 0, atol=1e-8)
+
+
+def test_gradient_descent_as_published(network_loss, params, at_the_edge):
+    check_published(network_loss, at_the_edge, params, beyond=2)
+
+
+def test_three_modes_beyond_the_edge_at_once():
+    """A valley of three modes w whose curvature S + v a drift of v makes sharper, and couples."""
+    random = 0.1 * np.random.default_rng(0).normal(size=(3, 3))
+    curvature, drift = jnp.diag(jnp.array([20.02, 20.05, 20.1])), np.eye(3) + random @ random.T
+
+    def loss(p):
+        return p["w"] @ (curvature + p["v"]) @ p["w"] / 2 - jnp.sum(drift * p["v"])
+
+    params = {"v": jnp.zeros((3, 3)), "w": jnp.zeros(3)}
+    check_published(loss, LEARNING_RATE, params, beyond=3)
 
 
 def test_nothing_oscillates_before_the_edge(network_loss, params, at_the_edge):

@@ -115,8 +115,12 @@ def test_the_basis_moves_smoothly(at_work):
     np.testing.assert_allclose(flat_rows(still), 0, atol=1e-6)
 
 
-@pytest.mark.parametrize("name", ["rmsprop", pytest.param("scalar_adam", marks=pytest.mark.slow)])
-def test_the_centre_feels_the_second_derivative_of_the_increment(name, network_loss, params):
+@pytest.mark.parametrize(
+    ("name", "beyond"), [("rmsprop", 1), pytest.param("scalar_adam", 2, marks=pytest.mark.slow)]
+)
+def test_the_centre_feels_the_second_derivative_of_the_increment(
+    name, beyond, network_loss, params
+):
     """G + 1/2 sum_ij X_ij D^2 G[xi_i, xi_j], by nested differentiation of G in all of phase space.
 
     xi_i are the oscillations of parameters and momenta under the gradients that move the parameters
