@@ -5,15 +5,18 @@ BIN := .venv/bin
 STAMP := .venv/.installed
 ARGS ?=
 
-.PHONY: help run study report test test-all lint format types bench clean
+.PHONY: help run study sweep search report bench test test-all lint format types clean
 
 help:
-	@echo 'make run [ARGS="optimizer=gd num_steps=300"]   the main job, into a new folder below runs/'
-	@echo 'make study ARGS=experiment=rectification         a study of another kind, as far as it is not done'
-	@echo 'make report ARGS=runs/papers_small               a page and figures of what is below a folder'
+	@echo 'make run [ARGS="optimizer=gd num_steps=300"]   one optimizer on one problem, into a new folder below runs/'
+	@echo 'make study ARGS=study=rectification             a question or a grid of runs, as far as it is not done'
+	@echo 'make sweep ARGS=...                             lanes of a run, as far as they are not done'
+	@echo 'make search ARGS=papers                         learning rates at which a grid reaches the edge'
+	@echo 'make report ARGS=runs/papers_small              a page and figures of what is below a folder'
+	@echo 'make bench [ARGS="cost memory"]                 print the numbers that the README quotes'
+	@echo '  ARGS=--help says what each of these can be given'
 	@echo 'make test | test-all        the tests without | with the slow ones'
 	@echo 'make lint | format | types  ruff check, rewrite with ruff, pyright'
-	@echo 'make bench                  print the numbers that the README quotes'
 	@echo 'make clean                  remove what make and Python leave behind (runs/ stays)'
 
 $(STAMP): pyproject.toml
@@ -22,14 +25,8 @@ $(STAMP): pyproject.toml
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e ".[dev]"
 	@touch $@
 
-run: $(STAMP)
-	$(BIN)/python -m experiments run $(ARGS)
-
-study: $(STAMP)
-	$(BIN)/python -m experiments study $(ARGS)
-
-report: $(STAMP)
-	$(BIN)/python -m experiments report $(ARGS)
+run study sweep search report bench: $(STAMP)
+	$(BIN)/python -m experiments $@ $(ARGS)
 
 test: $(STAMP)
 	$(BIN)/python -m pytest -n 2 $(ARGS)
@@ -47,9 +44,6 @@ format: $(STAMP)
 
 types: $(STAMP)
 	$(BIN)/pyright
-
-bench: $(STAMP)
-	$(BIN)/python -m experiments bench $(ARGS)
 
 clean:
 	rm -rf .venv .pytest_cache .ruff_cache build dist *.egg-info

@@ -1,16 +1,16 @@
-"""Find learning rates at which optimizers reach the edge: `python -m experiments search STUDY`.
+"""The command `python -m experiments search STUDY`: learning rates at which the edge is reached.
 
-For every cell of a study the optimizer runs alone, at learning rates a factor of two apart, all of
+For every cell of a grid the optimizer runs alone, at learning rates a factor of two apart, all of
 them lanes of one program, and its effective sharpness is measured along the run. The rule takes no
 notice of any flow:
 
     the smallest learning rate of the ladder whose effective sharpness reaches 1 within the first
-    half of the run, from a seed that the study does not use, without divergence up to the end.
+    half of the run, from a seed that the grid does not use, without divergence up to the end.
 
 The ladder begins around the learning rate in `configs/optimizer/` and moves on while the answer
 lies at one of its ends. Where no rung obeys the rule, the rung with the largest effective
 sharpness among those that do not diverge is taken, and said so. The table is written after every
-cell to the file of `configs/learning_rates/` that the study reads; cells that it has already are
+cell to the file of `configs/learning_rates/` that the grid reads; cells that it has already are
 left alone, so a search that was stopped goes on. Delete the file, or a line of it, to search again.
 """
 
@@ -29,7 +29,7 @@ from experiments.configuration.config import GridStudyConfig, RunConfig
 from experiments.configuration.errors import reported_in_one_line
 from experiments.storage.files import write_atomically
 
-SEED = 1000  # of the initial weights; studies use small numbers
+SEED = 1000  # of the initial weights; grids use small numbers
 RUNGS = 8  # learning rates at a time
 MOVES = 3  # times that the ladder may move on
 MEASUREMENTS = 12  # of the effective sharpness along a run
@@ -37,7 +37,7 @@ EDGE = 1.0
 
 
 class Ladder(NamedTuple):
-    """What happened at each learning rate, in ascending order."""
+    """The outcome at each learning rate, in ascending order."""
 
     rates: Float[np.ndarray, " rungs"]
     early: Float[np.ndarray, " rungs"]
@@ -54,7 +54,7 @@ class Answer(NamedTuple):
     obeys: bool
 
     def __str__(self) -> str:
-        """In a line."""
+        """Say it in a line."""
         remark = "" if self.obeys else ", not the rule: the sharpest that does not diverge"
         return f"{self.rate:.4g}, effective sharpness up to {self.sharpness:.3g}{remark}"
 
@@ -136,7 +136,7 @@ def search_cell(config: RunConfig) -> Answer:
 
 
 def table_of(study: str) -> Path:
-    """Return the file that a study takes its learning rates from.
+    """Return the file that a grid takes its learning rates from.
 
     Raises:
         ValueError: it has none.
@@ -152,7 +152,7 @@ def table_of(study: str) -> Path:
 
 
 def remarks(path: Path) -> str:
-    """The comment at the beginning of a table, or how it begins if there is none."""
+    """Return the comment at the beginning of a table, or the one of a new table."""
     lines = path.read_text().splitlines(keepends=True) if path.exists() else []
     said = "".join(itertools.takewhile(lambda line: line.startswith("#"), lines))
     return said or f"# Found by `python -m experiments search {path.stem}`; the rule is there.\n"

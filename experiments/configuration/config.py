@@ -6,6 +6,7 @@ keys and defaults in the builder: `experiments.configuration.derive` makes schem
 """
 
 import copy
+import functools
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields, is_dataclass
@@ -20,22 +21,19 @@ from omegaconf import MISSING, DictConfig, OmegaConf
 from experiments.configuration.derive import schema
 from experiments.configuration.functions import Loss
 from experiments.configuration.grid import GridConfig
-from experiments.configuration.ranges import SEED, Consistent, Range, above, at_least, check_values
+from experiments.configuration.ranges import (
+    Positive,
+    Seed,
+    above,
+    at_least,
+    check_values,
+    within,
+)
 from experiments.configuration.sweep import DistributedConfig, SweepConfig
 
 CONFIGS = Path(__file__).resolve().parents[2] / "configs"
 BUILT = ("model", "data", "study")
 """Groups of `configs/` whose files name a builder as `_target_`."""
-DECAY = Range(lambda value: 0 <= value < 1, "at least 0 and below 1")
-
-
-class Hyperparameters:
-    """The condition on hyperparameters of an optimizer: b1 and b2 are below 1, none is negative."""
-
-    def check(self, key: str, values: Mapping[str, float]) -> None:
-        """Refuse a value out of range."""
-        for name, value in values.items():
-            (DECAY if name in ("b1", "b2") else at_least(0)).check(f"{key}.{name}", value)
 
 
 @dataclass
@@ -50,11 +48,17 @@ class OptimizerConfig:
 
     name: str = MISSING
     learning_rate: Annotated[float, above(0)] = MISSING
-    hyperparameters: Annotated[dict[str, float], Hyperparameters()] = MISSING
+    hyperparameters: Annotated[dict[str, float], at_least(0)] = MISSING
+
+    def check_together(self) -> None:
+        """Refuse decays of 1 or more."""
+        for name in ("b1", "b2"):
+            below_one = within(lambda decay: decay < 1, "at least 0 and below 1")
+            below_one.check(f"optimizer.hyperparameters.{name}", self.hyperparameters.get(name))
 
 
 @dataclass
-class TrackedConfig(Consistent):
+class TrackedConfig:
     """The keys of a run and of every run of a grid.
 
     The steps suffice for every optimizer in `configs/optimizer/` to reach the edge of stability and
@@ -73,15 +77,17 @@ class TrackedConfig(Consistent):
     loss: Loss = Loss.squared_error
     chunks: Annotated[int | None, at_least(1)] = None
     warmup: Annotated[int, at_least(0)] = 20
-    num_steps: Annotated[int, at_least(1)] = 600
-    every: Annotated[int, at_least(1)] = 10
+    num_steps: Positive = 600
+    every: Positive = 10
     twins: Annotated[int, at_least(0)] = 4
     kappa: Annotated[float | None, at_least(0)] = None
 
     def check_together(self) -> None:
         if self.num_steps % self.every:
-            multiple = Range(lambda _: False, f"a multiple of every={self.every}")
-            multiple.check("num_steps", self.num_steps)
+            raise ValueError(
+                f"num_steps={self.num_steps} is out of range: it must be a multiple of "
+                f"every={self.every}"
+            )
 
 
 @dataclass
@@ -98,7 +104,7 @@ class RunConfig(TrackedConfig):
     optimizer: Any = MISSING  # by its own schema an OptimizerConfig
     model: Any = MISSING
     data: Any = MISSING
-    seed: Annotated[int, SEED] = 0
+    seed: Seed = 0
 
 
 @dataclass
@@ -216,11 +222,6 @@ def composed(command: str, overrides: Sequence[str], **options: Any) -> DictConf
         return compose(command, list(overrides), **options)
 
 
-def choices(command: str, overrides: Sequence[str]) -> dict[str, Any]:
-    """Return the file of each group that a configuration is composed of."""
-    return dict(composed(command, overrides, return_hydra_config=True).hydra.runtime.choices)
-
-
 def identity(config: RunConfig) -> str:
     """Return as YAML what the numbers of a run depend on, without who computes how many of them."""
     told = [entry.name for entry in fields(RunConfig)]
@@ -237,9 +238,7 @@ def with_values(config: RunConfig, values: Mapping[str, Any]) -> RunConfig:
     changed = copy.deepcopy(config)
     for key, value in values.items():
         *path, last = key.split(".")
-        owner: Any = changed
-        for name in path:
-            owner = getattr(owner, name)
+        owner: Any = functools.reduce(getattr, path, changed)
         if isinstance(owner, dict):
             owner[last] = value
         else:

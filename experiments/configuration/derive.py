@@ -22,16 +22,11 @@ MODULES = ("typing", "dataclasses", "experiments.configuration.")
 KNOWN = {"Sequence": list, "Mapping": dict}
 
 
-class Derived:
-    """A base of all derived schemas, which are found again by their target when unpickled."""
-
-    def __reduce__(self):
-        """Return how to make the same values in another process."""
-        return _remade, (vars(type(self))["_target_"], vars(self))
-
-
-def _remade(target: str, values: dict[str, Any]) -> Derived:
-    return schema(target)(**values)
+def __getattr__(name: str) -> type:
+    """Return the schema of a name that `schema` gave it: so it is unpickled in another process."""
+    if ":" not in name:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return schema(name.replace(":", "."))
 
 
 @functools.cache
@@ -65,9 +60,9 @@ def schema(target: str) -> type:
     for key, annotation, default in _declared(nodes[0]):
         value = MISSING if default is None else evaluated(default)
         entries.append((key, evaluated(annotation), value))
-    return make_dataclass(
-        name, entries, bases=(Derived,), namespace={"__doc__": ast.get_docstring(nodes[0])}
-    )
+    made = make_dataclass(name, entries, namespace={"__doc__": ast.get_docstring(nodes[0])})
+    made.__module__, made.__qualname__ = __name__, target.replace(".", ":")
+    return made
 
 
 def _declared(node: Any) -> Iterator[tuple[str, ast.expr, ast.expr | None]]:

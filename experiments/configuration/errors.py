@@ -96,7 +96,8 @@ def _of_groups(said: str) -> str:
     if missing := re.match(r"You must specify '(.+?)'", first):
         options = _offered(line.strip() for line in rest[1:])
         return f"{missing[1]} has no value; choose one of {options}"
-    if strange := re.match(r"Could not override '(.+?)'", first):
+    strange = re.match(r"Could not override '(.+?)'", first)
+    if strange := strange or re.search(r"Key '(\w+)' (?:not in|is not in)", said):
         return f"{strange[1]}: no such key here{_taken_by(strange[1])}"
     return said
 

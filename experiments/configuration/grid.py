@@ -1,4 +1,4 @@
-"""The keys of `grid`: a study of many cells, each an optimizer on a problem."""
+"""The keys of `grid`: optimizers x problems, each pair a cell."""
 
 from dataclasses import dataclass, field
 from typing import Annotated
@@ -6,11 +6,11 @@ from typing import Annotated
 from omegaconf import MISSING
 
 from experiments.configuration.functions import FlowName
-from experiments.configuration.ranges import DISTINCT, SEED, Consistent, at_least
+from experiments.configuration.ranges import DISTINCT, SEED, SOME, Positive
 
 
 @dataclass
-class GridConfig(Consistent):
+class GridConfig:
     """Optimizers x problems, each a cell; the seeds of a cell are lanes of one program.
 
     Attributes:
@@ -27,16 +27,16 @@ class GridConfig(Consistent):
         workers: cells in work at a time.
     """
 
-    optimizers: Annotated[list[str], DISTINCT] = MISSING
-    problems: Annotated[list[str], DISTINCT] = MISSING
+    optimizers: Annotated[list[str], SOME, DISTINCT] = MISSING
+    problems: Annotated[list[str], SOME, DISTINCT] = MISSING
     definitions: dict[str, list[str]] = MISSING
-    seeds: Annotated[list[int], DISTINCT, SEED] = MISSING
-    flows: Annotated[list[FlowName], DISTINCT] = MISSING
+    seeds: Annotated[list[int], SOME, DISTINCT, SEED] = MISSING
+    flows: Annotated[list[FlowName], SOME, DISTINCT] = MISSING
     without: dict[str, list[str]] = field(default_factory=dict)
     learning_rates: dict[str, dict[str, float]] = field(default_factory=dict)
     compared: bool = False
-    segment: Annotated[int, at_least(1)] = 10
-    workers: Annotated[int, at_least(1)] = 2
+    segment: Positive = 10
+    workers: Positive = 2
 
     def check_together(self) -> None:
         for problem in self.problems:

@@ -1,29 +1,31 @@
 """Conditions on the values of a configuration, written in annotations.
 
 `width: Annotated[int, at_least(1)]` says what a number may be. For a list or a mapping the same
-condition holds for each of its values, and `SOME` and `DISTINCT` are conditions on the whole.
+condition holds for each of its values, unless it is one on the whole, such as `SOME`.
 """
 
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, fields, is_dataclass
-from typing import Any, get_type_hints
+from typing import Annotated, Any, get_type_hints
 
 
 @dataclass(frozen=True)
-class Range:
-    """A range of finite numbers.
+class Condition:
+    """A condition on a value that is not null.
 
     Attributes:
-        contains: returns True for the numbers of the range.
-        allowed: completes the sentence "it must be ...".
+        holds: returns True for the values that meet it.
+        message: the error, with places for `key` and `value`.
+        whole: True if a list is meant as a whole rather than each of its values.
     """
 
-    contains: Callable[[float], bool]
-    allowed: str
+    holds: Callable[[Any], bool]
+    message: str
+    whole: bool = False
 
     def check(self, key: str, value: Any) -> None:
-        """Refuse a number out of range; null is none, and a list or a mapping has many.
+        """Refuse a value that does not meet the condition.
 
         Raises:
             ValueError: naming the key, the value and what is allowed.
@@ -31,83 +33,58 @@ class Range:
         if isinstance(value, Mapping):
             for name, each in value.items():
                 self.check(f"{key}.{name}", each)
-        elif isinstance(value, Sequence):
+        elif isinstance(value, Sequence) and not self.whole:
             for each in value:
                 self.check(key, each)
-        elif value is not None and not (self.contains(value) and math.isfinite(value)):
-            raise ValueError(f"{key}={value} is out of range: it must be {self.allowed}")
+        elif value is not None and not self.holds(value):
+            raise ValueError(self.message.format(key=key, value=value))
 
 
-def at_least(least: int | float) -> Range:
-    """Return the range of numbers that are not below `least`."""
-    return Range(lambda value: value >= least, f"at least {least}")
+def within(contains: Callable[[Any], bool], allowed: str) -> Condition:
+    """Return the condition that a number is finite and in a range, which `allowed` describes."""
+    message = f"{{key}}={{value}} is out of range: it must be {allowed}"
+    return Condition(lambda value: math.isfinite(value) and contains(value), message)
 
 
-def above(bound: int | float) -> Range:
-    """Return the range of numbers greater than `bound`."""
-    return Range(lambda value: value > bound, f"above {bound}")
+def at_least(least: int | float) -> Condition:
+    """Return the condition that a number is not below `least`."""
+    return within(lambda value: value >= least, f"at least {least}")
 
 
-def between(least: int | float, most: int | float) -> Range:
-    """Return the range of numbers from `least` to `most`, both included."""
-    return Range(lambda value: least <= value <= most, f"from {least} to {most}")
+def above(bound: int | float) -> Condition:
+    """Return the condition that a number is greater than `bound`."""
+    return within(lambda value: value > bound, f"above {bound}")
 
 
-def inside(low: int | float, high: int | float) -> Range:
-    """Return the range of numbers between `low` and `high`, both excluded."""
-    return Range(lambda value: low < value < high, f"above {low} and below {high}")
+def between(least: int | float, most: int | float) -> Condition:
+    """Return the condition that a number is from `least` to `most`, both included."""
+    return within(lambda value: least <= value <= most, f"from {least} to {most}")
 
 
-SEED = Range(lambda value: 0 <= value < 2**32, "from 0 to 2^32 - 1")
+def inside(low: int | float, high: int | float) -> Condition:
+    """Return the condition that a number is between `low` and `high`, both excluded."""
+    return within(lambda value: low < value < high, f"above {low} and below {high}")
 
 
-@dataclass(frozen=True)
-class Entries:
-    """A condition on a list: it has entries, and no two are equal if they are `distinct`."""
-
-    distinct: bool
-
-    def check(self, key: str, values: Sequence) -> None:
-        """Refuse an empty list, and one that repeats itself."""
-        if not values:
-            raise ValueError(f"{key} is empty: it must name at least one")
-        if self.distinct and len(set(values)) < len(values):
-            raise ValueError(f"{key}={values} names one of them twice")
-
-
-SOME = Entries(distinct=False)
-DISTINCT = Entries(distinct=True)
-
-
-class Bounds:
-    """A condition on a list, or on each list of a mapping: the ends of a range above 0."""
-
-    def check(self, key: str, value: Any) -> None:
-        """Refuse what is not `[LEAST, MOST]`."""
-        if isinstance(value, Mapping):
-            for name, each in value.items():
-                self.check(f"{key}.{name}", each)
-        elif not (len(value) == 2 and 0 < value[0] < value[1]):
-            raise ValueError(f"{key}={value}: it must be [LEAST, MOST], above 0")
-
-
-BOUNDS = Bounds()
-
-
-class Consistent:
-    """A base of dataclasses with conditions that concern several of their values."""
-
-    def check_together(self) -> None:
-        """Refuse values that do not go together.
-
-        Raises:
-            ValueError: naming the keys.
-        """
-        raise NotImplementedError
+SEED = within(lambda value: 0 <= value < 2**32, "from 0 to 2^32 - 1")
+Positive = Annotated[int, at_least(1)]
+Seed = Annotated[int, SEED]
+SOME = Condition(len, "{key} is empty: it must name at least one", whole=True)
+DISTINCT = Condition(
+    lambda values: len(set(values)) == len(values), "{key}={value} names one of them twice", True
+)
+BOUNDS = Condition(
+    lambda pair: len(pair) == 2 and 0 < pair[0] < pair[1],
+    "{key}={value}: it must be [LEAST, MOST], above 0",
+    whole=True,
+)
 
 
 def check_values(value: Any, key: str = "") -> None:
-    """Validate all values of a dataclass, however deep: each by itself, then all together.
+    """Validate all values of a dataclass, however deep.
+
+    First come the conditions in its annotations, then its method `check_together` if it has one,
+    for conditions on several of its values.
 
     Args:
         value: a dataclass; mappings are looked into, and other values have no conditions.
@@ -122,13 +99,12 @@ def check_values(value: Any, key: str = "") -> None:
             check_values(each, f"{prefix}{name}")
     elif is_dataclass(value):
         hints = get_type_hints(type(value), include_extras=True)
-        for field in fields(value):
-            each = getattr(value, field.name)
-            for condition in getattr(hints[field.name], "__metadata__", ()):
-                condition.check(f"{prefix}{field.name}", each)
-            check_values(each, f"{prefix}{field.name}")
-        if isinstance(value, Consistent):
-            value.check_together()
+        for name, each in ((field.name, getattr(value, field.name)) for field in fields(value)):
+            for condition in getattr(hints[name], "__metadata__", ()):
+                condition.check(f"{prefix}{name}", each)
+            check_values(each, f"{prefix}{name}")
+        if hasattr(value, "check_together"):
+            value.check_together()  # pyright: ignore[reportAttributeAccessIssue]
 
 
 def check_apart(group: str, tuning: Sequence[int], test: Sequence[int]) -> None:

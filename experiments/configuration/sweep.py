@@ -9,13 +9,13 @@ from typing import Annotated
 import numpy as np
 
 from experiments.configuration.functions import FlowName
-from experiments.configuration.ranges import DISTINCT, Consistent, at_least
+from experiments.configuration.ranges import DISTINCT, SOME, Positive
 
 SPACINGS = {"linear": np.linspace, "geometric": np.geomspace}
 
 
 @dataclass
-class SweepConfig(Consistent):
+class SweepConfig:
     """Axes of a sweep, and how its lanes are cut.
 
     Attributes:
@@ -30,11 +30,11 @@ class SweepConfig(Consistent):
 
     axes: list[str] = field(default_factory=list)
     zipped: bool = False
-    flows: Annotated[list[FlowName], DISTINCT] = field(
+    flows: Annotated[list[FlowName], SOME, DISTINCT] = field(
         default_factory=lambda: [FlowName.stable, FlowName.rod]
     )
-    segment: Annotated[int, at_least(1)] = 16
-    chunk: Annotated[int, at_least(1)] = 1
+    segment: Positive = 16
+    chunk: Positive = 1
 
     def check_together(self) -> None:
         if not self.axes:
@@ -49,8 +49,8 @@ class SweepConfig(Consistent):
 
 
 @dataclass
-class DistributedConfig(Consistent):
-    """How processes of a sweep on several hosts find each other by `jax.distributed`.
+class DistributedConfig:
+    """The place of a process of a sweep on several hosts, for `jax.distributed`.
 
     Hosts with GPUs or CPUs need none of it: they share the work by the folder alone.
 

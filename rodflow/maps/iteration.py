@@ -91,7 +91,12 @@ class AbstractIteration(eqx.Module):
         return dataclasses.replace(self, placement=placement)
 
     def placed(self, params: PyTree) -> AbstractIteration:
-        """Return the same map with its parameters held to where `params` are, if sharded."""
+        """Return the same map with its parameters held to where `params` are, if sharded.
+
+        The place of traced parameters is not known, and leaves the map as it is.
+        """
+        if any(isinstance(leaf, Tracer) for leaf in jax.tree.leaves(params)):
+            return self
         return self.at(placement_of(params))
 
     def loss(self, params: PyTree) -> Float[Array, ""]:

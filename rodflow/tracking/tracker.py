@@ -29,7 +29,7 @@ from rodflow.flows.rod import RodFlow
 from rodflow.flows.stable import StableFlow
 from rodflow.linalg.trees import norm
 from rodflow.maps.iteration import AbstractIteration, Iteration, PhaseState
-from rodflow.maps.placement import Placement, placement_of
+from rodflow.maps.placement import Placement
 from rodflow.solvers import Integrator
 from rodflow.tracking._iterates import (
     DiscreteRun,
@@ -136,7 +136,7 @@ class Tracker(eqx.Module):
         check_count("warmup", warmup, 0)
         state = self.iteration.init(params)
         key = jax.random.key(0) if key is None else key
-        return self._start(state, warmup, key, placement_of(state.params))
+        return self._start(state, warmup, key, self.iteration.placed(state.params).placement)
 
     @eqx.filter_jit
     def _start(
@@ -156,6 +156,13 @@ class Tracker(eqx.Module):
             jnp.array(0, jnp.int32), state.params, begin(iteration, state), twins, flows
         )
 
+    def placed(self, params: PyTree) -> Tracker:
+        """Return the same tracker for use inside a `jit` of one's own on parameters sharded so.
+
+        Outside of one, the sharding is read off the parameters.
+        """
+        return eqx.tree_at(lambda t: t.iteration, self, self.iteration.placed(params))
+
     def run(self, state: TrackerState, num_records: int) -> tuple[TrackerState, Tracking]:
         """Continue for `num_records` records of `every` optimizer steps each.
 
@@ -167,7 +174,7 @@ class Tracker(eqx.Module):
         """
         check_count("num_records", num_records, 0)
         self._check_state(state)
-        return self._run(state, num_records, placement_of(state.start))
+        return self._run(state, num_records, self.iteration.placed(state.start).placement)
 
     @eqx.filter_jit
     def _run(

@@ -1,5 +1,6 @@
 from functools import partial
 
+import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -23,7 +24,7 @@ def valley(w):
 
 
 def edge_of(tx):
-    """The sharpness at the edge of `tx`, from its response to an alternating gradient."""
+    """Return the sharpness at the edge of `tx`, from its response to an alternating gradient."""
     iteration = Iteration(valley, tx)
     state = iteration.step(iteration.init(jnp.array([0.0, 1.0, 0.0])))
     return float(2 / rodflow.nyquist_response(iteration, state)[0])
@@ -47,9 +48,8 @@ def test_the_edge_is_held_by_the_oscillation_that_balances_the_drift(name, perio
     """d w[1]/dt ~ DRIFT - Sigma / 2 = 0 in the valley: Sigma = 2 DRIFT, less what decays."""
     tx = LINEAR[name]
     edge = edge_of(tx)
-    build = partial(CentralFlow, period=period)
     start = jnp.array([0.0, edge - 0.1, 0.1])
-    tracker = rodflow.Tracker(valley, tx, {"central": build}, every=300)
+    tracker = rodflow.Tracker(valley, tx, {"central": CentralFlow(period=period)}, every=300)
     state, tracking = tracker.run(tracker.init(start), 1)
     y = state.flows["central"].y
     central = tracking.flows["central"]
@@ -63,7 +63,7 @@ def test_the_edge_is_held_by_the_oscillation_that_balances_the_drift(name, perio
 
 
 def dense(iteration, y):
-    """Gradient, Hessian and third derivatives of the loss at the centre, over flat parameters."""
+    """Return gradient, Hessian and third derivatives of the loss over flat parameters."""
     flat, unravel = ravel_pytree(y.z.params)
     loss = lambda w: iteration.loss(unravel(w))  # noqa: E731
     gradient, hessian = jax.grad(loss), jax.hessian(loss)
@@ -80,9 +80,9 @@ def at_the_edge(network_loss, params):
     return float(2 / values[-2]) * 1.001
 
 
-def central_of(flow, y):
-    """The increment of the centre, flat, and Sigma over flat parameters."""
-    after = jax.jit(flow.increment)(y)
+def central_of(flow, iteration, y):
+    """Return the increment of the centre, flat, and Sigma over flat parameters."""
+    after = eqx.filter_jit(flow.increment)(iteration, y)
     basis = flat_basis(y)
     x = np.asarray(y.covariance + after.covariance)
     return np.asarray(ravel_pytree(after.z.params)[0]), basis.T @ x @ basis
@@ -97,11 +97,11 @@ def flat_basis(y):
 def test_gradient_descent_as_published(network_loss, params, at_the_edge):
     """-lr [grad L + grad <Sigma, H> / 2], from dense derivatives, with complementary slack."""
     lr = at_the_edge
-    flow = CentralFlow(Iteration(network_loss, optax.sgd(lr)), modes=3)
-    y = jax.jit(flow.init)(flow.iteration.init(params))
-    moved, sigma = central_of(flow, y)
+    flow, iteration = CentralFlow(modes=3), Iteration(network_loss, optax.sgd(lr))
+    y = eqx.filter_jit(flow.init)(iteration, iteration.init(params))
+    moved, sigma = central_of(flow, iteration, y)
     sigma = lr * sigma  # u = lr^1/2 v
-    gradient, hessian, third = dense(flow.iteration, y)
+    gradient, hessian, third = dense(iteration, y)
     expected = -lr * (gradient + np.einsum("ij,ijk->k", sigma, third) / 2)
     np.testing.assert_allclose(moved, expected, rtol=1e-6, atol=1e-9)
     # Along the two modes near the edge the next Hessian, to first order, is at or below it.
@@ -115,11 +115,11 @@ def test_gradient_descent_as_published(network_loss, params, at_the_edge):
 
 
 def test_nothing_oscillates_before_the_edge(network_loss, params, at_the_edge):
-    flow = CentralFlow(Iteration(network_loss, optax.sgd(at_the_edge / 30)))
-    y = jax.jit(flow.init)(flow.iteration.init(params))
-    after = jax.jit(flow.increment)(y)
+    flow, iteration = CentralFlow(), Iteration(network_loss, optax.sgd(at_the_edge / 30))
+    y = eqx.filter_jit(flow.init)(iteration, iteration.init(params))
+    after = eqx.filter_jit(flow.increment)(iteration, y)
     np.testing.assert_array_equal(after.covariance, 0)
-    drift = flow.iteration.increment(y.z).params
+    drift = iteration.increment(y.z).params
     jax.tree.map(partial(np.testing.assert_allclose, rtol=1e-12), after.z.params, drift)
 
 
@@ -138,9 +138,9 @@ def test_rmsprop_as_published(network_loss, params, b2):
     lr = 1.02 / float(rodflow.effective_sharpness(network_loss, rmsprop(1.0), state)[0])
     iteration = Iteration(network_loss, rmsprop(lr))
     state = iteration.init(params)
-    flow = CentralFlow(iteration, modes=2)
-    y = jax.jit(flow.init)(state)
-    after = jax.jit(flow.increment)(y)
+    flow = CentralFlow(modes=2)
+    y = eqx.filter_jit(flow.init)(iteration, state)
+    after = eqx.filter_jit(flow.increment)(iteration, y)
     gradient, hessian, third = dense(iteration, y)
     step = iteration.step(state)
     response = np.asarray(ravel_pytree(rodflow.nyquist_response(iteration, step))[0])
@@ -171,7 +171,7 @@ def test_lanes_are_runs_of_their_own():
             num_steps=60,
             warmup=0,
             every=30,
-            flows={"central": CentralFlow},
+            flows={"central": CentralFlow()},
         ).flows["central"]
 
     lanes = jax.jit(jax.vmap(lane))(rates)
@@ -186,7 +186,6 @@ def test_lanes_are_runs_of_their_own():
 
 def test_work_is_counted():
     """In two steps one gradient, k products, a (a + 1) / 2 thirds, and eight gradients between."""
-    build = partial(CentralFlow, near=0.9, period=2)
     tracking = rodflow.track(
         valley,
         optax.sgd(LEARNING_RATE),
@@ -194,7 +193,7 @@ def test_work_is_counted():
         num_steps=20,
         warmup=0,
         every=20,
-        flows={"central": build},
+        flows={"central": CentralFlow(near=0.9, period=2)},
     )
     central = tracking.flows["central"]
     work = central.gradients, central.hessians, central.thirds
@@ -211,4 +210,4 @@ def test_work_is_counted():
 )
 def test_bad_options(options, message):
     with pytest.raises(ValueError, match=message):
-        CentralFlow(Iteration(valley, optax.sgd(0.1)), **options)
+        CentralFlow(**options)

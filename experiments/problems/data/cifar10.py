@@ -7,12 +7,10 @@ import tarfile
 from collections.abc import Iterator
 from pathlib import Path
 
-import jax
-import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Int, UInt8
 
-from experiments.problems.data.dataset import Dataset
+from experiments.problems.data.dataset import Dataset, classified
 from experiments.problems.data.order import alternating
 from experiments.problems.data.pooling import pooled
 
@@ -83,8 +81,7 @@ def cifar10(
     chosen = alternating(labels)[:size]
     images = pixels[chosen].reshape(size, 3, 32, 32).transpose(0, 2, 3, 1)
     inputs = (pooled(images, side) / 255 - MEAN) / STANDARD_DEVIATION
-    targets = jax.nn.one_hot(labels[chosen], classes, dtype=jnp.float32)
-    return Dataset(jnp.asarray(inputs, dtype=jnp.float32), targets)
+    return classified(inputs, labels[chosen], classes)
 
 
 def _training_batches(folder: Path) -> Iterator[Batch]:

@@ -1,12 +1,15 @@
-"""What a data set is: two arrays, held whole in memory.
+"""The type of a data set: two arrays, held whole in memory, for training is full-batch.
 
-Training is full-batch (MATH.md section 1), so there is nothing else to it. Symbols of a sequence
-are one-hot, so that every architecture sees float arrays and no model needs to know an alphabet.
+Symbols of a sequence are one-hot, so that every architecture sees float arrays and no model needs
+to know an alphabet.
 """
 
 from typing import NamedTuple
 
-from jaxtyping import Array, Float
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float, Int
 
 
 class Dataset(NamedTuple):
@@ -19,3 +22,11 @@ class Dataset(NamedTuple):
 
     inputs: Float[Array, "samples *shape"]
     targets: Float[Array, "samples *outputs"]
+
+
+def classified(
+    inputs: Float[np.ndarray, "samples *shape"], labels: Int[np.ndarray, " samples"], classes: int
+) -> Dataset:
+    """Return a data set of classes, whose targets are one-hot."""
+    targets = jax.nn.one_hot(labels, classes, dtype=jnp.float32)
+    return Dataset(jnp.asarray(inputs, dtype=jnp.float32), targets)

@@ -1,10 +1,8 @@
 """Handwritten digits of 8 x 8 pixels, from scikit-learn."""
 
-import jax
-import jax.numpy as jnp
 from sklearn.datasets import load_digits
 
-from experiments.problems.data.dataset import Dataset
+from experiments.problems.data.dataset import Dataset, classified
 
 PIXEL_SCALE = 16.0
 PIXEL_OFFSET = 0.3  # about the mean intensity, so that the inputs are roughly centred
@@ -32,6 +30,4 @@ def digits(*, size: int = 500) -> Dataset:
     if not 1 <= size <= len(labels):
         raise ValueError(f"digits has 1 to {len(labels)} samples, got size={size}")
     images = pixels[:size].reshape(size, 8, 8, 1)
-    inputs = jnp.asarray(images / PIXEL_SCALE - PIXEL_OFFSET, dtype=jnp.float32)
-    targets = jax.nn.one_hot(labels[:size], 10, dtype=jnp.float32)
-    return Dataset(inputs, targets)
+    return classified(images / PIXEL_SCALE - PIXEL_OFFSET, labels[:size], 10)

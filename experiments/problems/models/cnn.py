@@ -12,7 +12,7 @@ from flax import nnx
 from jaxtyping import Array, Float
 
 from experiments.configuration.functions import Activation
-from experiments.configuration.ranges import above, at_least
+from experiments.configuration.ranges import Positive, above
 from experiments.problems.models.convolution import Convolution, pooled, samples_last
 from experiments.problems.models.image import ImageHead, spatial_shape
 from experiments.problems.models.model import Model, from_network
@@ -51,10 +51,10 @@ def cnn(
     input_shape: Sequence[int],
     output_shape: Sequence[int],
     *,
-    width: Annotated[int, at_least(1)] = 36,
-    depth: Annotated[int, at_least(1)] = 2,
-    kernel: Annotated[int, at_least(1)] = 3,
-    stride: Annotated[int, at_least(1)] = 2,
+    width: Positive = 36,
+    depth: Positive = 2,
+    kernel: Positive = 3,
+    stride: Positive = 2,
     activation: Activation = Activation.gelu,
     gain: Annotated[float, above(0)] = 1.0,
 ) -> Model:

@@ -1,4 +1,4 @@
-"""How the vision models read a sample and write their outputs.
+"""The ends of the vision models: reading a sample and writing the outputs.
 
 A sample is an image `(height, width, channels)` or a signal `(length, channels)`. The outputs are
 an affine function of features of the whole image, so that `output_shape` may have any rank.

@@ -10,14 +10,13 @@ lasts some steps at first (Jozefowicz et al. 2015). Everything is smooth, as rod
 """
 
 from collections.abc import Sequence
-from typing import Annotated
 
 import jax
 import jax.numpy as jnp
 from flax import nnx
 from jaxtyping import Array, Float
 
-from experiments.configuration.ranges import at_least
+from experiments.configuration.ranges import Positive
 from experiments.problems.models.model import Model, from_network
 from experiments.problems.models.sequence import SequenceHead, as_sequences, sequence_shape
 
@@ -78,8 +77,8 @@ def lstm(
     input_shape: Sequence[int],
     output_shape: Sequence[int],
     *,
-    width: Annotated[int, at_least(1)] = 48,
-    depth: Annotated[int, at_least(1)] = 1,
+    width: Positive = 48,
+    depth: Positive = 1,
 ) -> Model:
     """Build a recurrent network with `depth` layers of `width` memory cells.
 

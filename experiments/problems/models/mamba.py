@@ -12,14 +12,13 @@ recurrence is a loop over time, which compiles once whatever the length.
 
 import math
 from collections.abc import Sequence
-from typing import Annotated
 
 import jax
 import jax.numpy as jnp
 from flax import nnx
 from jaxtyping import Array, Float
 
-from experiments.configuration.ranges import at_least
+from experiments.configuration.ranges import Positive
 from experiments.problems.models.model import Model, from_network
 from experiments.problems.models.sequence import SequenceHead, as_sequences, sequence_shape
 
@@ -148,11 +147,11 @@ def mamba(
     input_shape: Sequence[int],
     output_shape: Sequence[int],
     *,
-    width: Annotated[int, at_least(1)] = 40,
-    depth: Annotated[int, at_least(1)] = 1,
-    expansion: Annotated[int, at_least(1)] = 2,
-    state: Annotated[int, at_least(1)] = 4,
-    kernel: Annotated[int, at_least(1)] = 4,
+    width: Positive = 40,
+    depth: Positive = 1,
+    expansion: Positive = 2,
+    state: Positive = 4,
+    kernel: Positive = 4,
 ) -> Model:
     """Build a network of `depth` selective state spaces.
 

@@ -9,7 +9,7 @@ from flax import nnx
 from jaxtyping import Array, Float
 
 from experiments.configuration.functions import Activation
-from experiments.configuration.ranges import above, at_least
+from experiments.configuration.ranges import Positive, above, at_least
 from experiments.problems.models.model import Model, from_network
 
 
@@ -49,7 +49,7 @@ def mlp(
     input_shape: Sequence[int],
     output_shape: Sequence[int],
     *,
-    width: Annotated[int, at_least(1)] = 32,
+    width: Positive = 32,
     depth: Annotated[int, at_least(0)] = 3,
     activation: Activation = Activation.tanh,
     gain: Annotated[float, above(0)] = 0.7,

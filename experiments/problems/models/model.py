@@ -1,4 +1,4 @@
-"""What a model is: two pure functions, with plain pytrees at the boundary.
+"""The type of a model: two pure functions, with plain pytrees at the boundary.
 
 `rodflow` and Optax see the parameters as nested dictionaries of arrays; the Flax NNX module behind
 them is split once and lives inside.

@@ -9,7 +9,6 @@ on which rod flow rests; max pooling and relu have none.
 """
 
 from collections.abc import Callable, Sequence
-from typing import Annotated
 
 import jax
 import jax.numpy as jnp
@@ -17,7 +16,7 @@ from flax import nnx
 from jaxtyping import Array, Float
 
 from experiments.configuration.functions import Activation
-from experiments.configuration.ranges import at_least
+from experiments.configuration.ranges import Positive
 from experiments.problems.models.convolution import Convolution, pooled, samples_last
 from experiments.problems.models.image import ImageHead, spatial_shape
 from experiments.problems.models.model import Model, from_network
@@ -122,12 +121,12 @@ def resnet(
     input_shape: Sequence[int],
     output_shape: Sequence[int],
     *,
-    width: Annotated[int, at_least(1)] = 12,
-    stages: Annotated[int, at_least(1)] = 2,
-    blocks: Annotated[int, at_least(1)] = 1,
-    kernel: Annotated[int, at_least(1)] = 3,
-    stem_stride: Annotated[int, at_least(1)] = 2,
-    groups: Annotated[int, at_least(1)] = 4,
+    width: Positive = 12,
+    stages: Positive = 2,
+    blocks: Positive = 1,
+    kernel: Positive = 3,
+    stem_stride: Positive = 2,
+    groups: Positive = 4,
     activation: Activation = Activation.gelu,
 ) -> Model:
     """Build a residual network with `stages * blocks` blocks of two convolutions each.

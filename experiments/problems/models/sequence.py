@@ -1,4 +1,4 @@
-"""How the sequence models read a sample and write their outputs.
+"""The ends of the sequence models: reading a sample and writing the outputs.
 
 A sample is a sequence `(length, features)`; an image `(height, width, channels)` is read row by
 row, a sequence of `height` rows. `output_shape` says what is asked: `(outputs,)` one answer, given

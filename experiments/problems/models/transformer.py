@@ -6,13 +6,12 @@ rests on the third derivative of the loss, which relu does not have.
 """
 
 from collections.abc import Sequence
-from typing import Annotated
 
 from flax import nnx
 from jaxtyping import Array, Float
 
 from experiments.configuration.functions import Activation
-from experiments.configuration.ranges import at_least
+from experiments.configuration.ranges import Positive
 from experiments.problems.models.attention import Trunk
 from experiments.problems.models.model import Model, from_network
 from experiments.problems.models.sequence import SequenceHead, as_sequences, sequence_shape
@@ -34,10 +33,10 @@ def transformer(
     input_shape: Sequence[int],
     output_shape: Sequence[int],
     *,
-    width: Annotated[int, at_least(1)] = 24,
-    depth: Annotated[int, at_least(1)] = 2,
-    heads: Annotated[int, at_least(1)] = 2,
-    expansion: Annotated[int, at_least(1)] = 2,
+    width: Positive = 24,
+    depth: Positive = 2,
+    heads: Positive = 2,
+    expansion: Positive = 2,
     activation: Activation = Activation.gelu,
 ) -> Model:
     """Build a causal transformer of `depth` blocks.

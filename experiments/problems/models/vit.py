@@ -8,13 +8,12 @@ does not have.
 
 import math
 from collections.abc import Sequence
-from typing import Annotated
 
 from flax import nnx
 from jaxtyping import Array, Float
 
 from experiments.configuration.functions import Activation
-from experiments.configuration.ranges import at_least
+from experiments.configuration.ranges import Positive
 from experiments.problems.models.attention import Trunk
 from experiments.problems.models.image import ImageHead, spatial_shape
 from experiments.problems.models.model import Model, from_network
@@ -54,11 +53,11 @@ def vit(
     input_shape: Sequence[int],
     output_shape: Sequence[int],
     *,
-    patch: Annotated[int, at_least(1)] = 4,
-    width: Annotated[int, at_least(1)] = 24,
-    depth: Annotated[int, at_least(1)] = 2,
-    heads: Annotated[int, at_least(1)] = 2,
-    expansion: Annotated[int, at_least(1)] = 2,
+    patch: Positive = 4,
+    width: Positive = 24,
+    depth: Positive = 2,
+    heads: Positive = 2,
+    expansion: Positive = 2,
     activation: Activation = Activation.gelu,
 ) -> Model:
     """Build a vision transformer of `depth` blocks.

@@ -18,11 +18,13 @@ import xarray as xr
 from experiments.configuration.ranges import (
     SEED,
     SOME,
-    Range,
+    Positive,
+    Seed,
     above,
     at_least,
     between,
     check_apart,
+    within,
 )
 from experiments.studies.beyond_networks import figures, tables
 from experiments.studies.beyond_networks.measures import measured
@@ -74,17 +76,17 @@ class BeyondNetworks(AbstractStudy):
     features: Annotated[int, at_least(2)] = 20
     margins: Annotated[Sequence[float], above(0)] = (0.01, 0.1)
     ranks: Annotated[Sequence[int], between(1, 10)] = (1, 4, 10)
-    data_seed: Annotated[int, SEED] = 0
-    batch_size: Annotated[int, at_least(1)] = 100
-    minibatch_passes: Annotated[int, at_least(1)] = 50
+    data_seed: Seed = 0
+    batch_size: Positive = 100
+    minibatch_passes: Positive = 50
     full_batch_passes: Annotated[int, at_least(2)] = 500
-    records: Annotated[int, at_least(1)] = 50
+    records: Positive = 50
     tuning_seeds: Annotated[Sequence[int], SOME, SEED] = (1000, 1001)
     test_seeds: Annotated[Sequence[int], SOME, SEED] = (0, 1, 2, 3, 4, 5, 6, 7)
 
     def __post_init__(self):
         fewest = min(self.samples, self.kernel_samples)
-        below = Range(lambda size: size < fewest, f"below the {fewest} samples")
+        below = within(lambda size: size < fewest, f"below the {fewest} samples")
         below.check("study.batch_size", self.batch_size)
         check_apart("study", self.tuning_seeds, self.test_seeds)
 

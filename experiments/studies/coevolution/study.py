@@ -21,7 +21,7 @@ import numpy as np
 import xarray as xr
 
 from experiments.configuration.functions import Loss
-from experiments.configuration.ranges import SEED, SOME, Range, above, at_least
+from experiments.configuration.ranges import SEED, SOME, Positive, Seed, above, at_least, within
 from experiments.problems.data.dataset import Dataset
 from experiments.problems.data.digits import digits
 from experiments.studies import lanes
@@ -73,7 +73,7 @@ class Coevolution(AbstractStudy):
 
     title: ClassVar[str] = "Do architectures and optimizers choose each other?"
     architectures: Annotated[int, at_least(2)] = 32
-    architecture_seed: Annotated[int, SEED] = 0
+    architecture_seed: Seed = 0
     optimizers: Annotated[Mapping[str, float], above(0)] = field(
         default_factory=lambda: {
             "sgd": 0.1,
@@ -85,21 +85,21 @@ class Coevolution(AbstractStudy):
             "adam_rotated": 0.01,  # the control: Adam in a random basis
         }
     )
-    points: Annotated[int, Range(lambda n: n >= 3 and n % 2 == 1, "odd and at least 3")] = 9
+    points: Annotated[int, within(lambda n: n >= 3 and n % 2 == 1, "odd and at least 3")] = 9
     spacing: Annotated[float, above(0)] = 0.5
-    widening: Annotated[int, at_least(1)] = 2
+    widening: Positive = 2
     widenings: Annotated[int, at_least(0)] = 3
     search_seeds: Annotated[Sequence[int], SOME, SEED] = (0, 1)
     test_seeds: Annotated[Sequence[int], SOME, SEED] = (2, 3)
-    steps: Annotated[int, at_least(1)] = 150
-    training: Annotated[int, at_least(1)] = 128
-    held_out: Annotated[int, at_least(1)] = 500
+    steps: Positive = 150
+    training: Positive = 128
+    held_out: Positive = 500
     loss: Loss = Loss.squared_error
-    lanes: Annotated[int, at_least(1)] = 8
-    selected: Annotated[int, at_least(1)] = 8
+    lanes: Positive = 8
+    selected: Positive = 8
     tolerance: Annotated[float, at_least(1)] = 2.0
-    draws: Annotated[int, at_least(1)] = 1000
-    loop_runs: Annotated[int, at_least(1)] = 8
+    draws: Positive = 1000
+    loop_runs: Positive = 8
 
     def __post_init__(self):
         for name in self.optimizers:
@@ -113,7 +113,7 @@ class Coevolution(AbstractStudy):
         seeds = [*self.search_seeds, *self.test_seeds]
         if len(set(seeds)) < len(seeds):
             raise ValueError(f"study.test_seeds={list(self.test_seeds)}: seeds must differ")
-        fewer = Range(lambda n: n < self.architectures, "fewer than the architectures")
+        fewer = within(lambda n: n < self.architectures, "fewer than the architectures")
         fewer.check("study.selected", self.selected)
 
     def parts(self) -> Mapping[str, Callable[[], xr.Dataset]]:

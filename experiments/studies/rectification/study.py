@@ -22,7 +22,7 @@ import xarray as xr
 from jaxtyping import Array, Float
 
 import rodflow
-from experiments.configuration.ranges import SEED, SOME, at_least, inside
+from experiments.configuration.ranges import SOME, Positive, Seed, at_least, inside
 from experiments.studies.rectification import figures, tables
 from experiments.studies.study import AbstractStudy, Shown
 
@@ -43,12 +43,12 @@ class Rectification(AbstractStudy):
 
     title: ClassVar[str] = "How large is the variance that rectified Adam corrects?"
     b2s: Annotated[Sequence[float], SOME, inside(0.6, 1)] = (0.9, 0.99, 0.999)
-    steps: Annotated[int, at_least(1)] = 10000
+    steps: Positive = 10000
     b2: Annotated[float, inside(0.6, 1)] = 0.999
     means: Annotated[Sequence[float], SOME] = (0.0, 0.001, 0.01, 0.1, 1.0, 10.0)
     trajectories: Annotated[int, at_least(2)] = 5000
-    simulated_steps: Annotated[int, at_least(1)] = 200
-    seed: Annotated[int, SEED] = 0
+    simulated_steps: Positive = 200
+    seed: Seed = 0
 
     def parts(self) -> Mapping[str, Callable[[], xr.Dataset]]:
         return {"curves": self._curves, "simulation": self._simulation}

@@ -23,7 +23,17 @@ import numpy as np
 import xarray as xr
 from hydra.utils import instantiate
 
-from experiments.configuration.ranges import BOUNDS, SEED, SOME, Range, above, at_least, check_apart
+from experiments.configuration.ranges import (
+    BOUNDS,
+    SEED,
+    SOME,
+    Positive,
+    Seed,
+    above,
+    at_least,
+    check_apart,
+    within,
+)
 from experiments.problems import Problem, compact, problem
 from experiments.problems.data.dataset import Dataset
 from experiments.problems.losses import squared_error
@@ -79,10 +89,10 @@ class RootFree(AbstractStudy):
     data: Any
     models: Mapping[str, Any]
     mlp: Any
-    train_samples: Annotated[int, at_least(1)] = 500
-    validation_samples: Annotated[int, at_least(1)] = 400
-    batch_size: Annotated[int, at_least(1)] = 50
-    steps: Annotated[int, at_least(1)] = 300
+    train_samples: Positive = 500
+    validation_samples: Positive = 400
+    batch_size: Positive = 50
+    steps: Positive = 300
     learning_rates: Annotated[Mapping[str, Sequence[float]], BOUNDS] = field(
         default_factory=lambda: {
             "sgd": [0.01, 10.0],
@@ -96,14 +106,14 @@ class RootFree(AbstractStudy):
     weight_decay: Annotated[Sequence[float], BOUNDS] = (1e-6, 0.01)
     forgetting: Annotated[Sequence[float], BOUNDS] = (0.03, 0.5)
     renewal: Annotated[Sequence[float], BOUNDS] = (1e-3, 0.1)
-    configurations: Annotated[int, at_least(1)] = 24
-    search_seed: Annotated[int, SEED] = 0
+    configurations: Positive = 24
+    search_seed: Seed = 0
     tuning_seeds: Annotated[Sequence[int], SOME, SEED] = (1000,)
     test_seeds: Annotated[Sequence[int], SOME, SEED] = (0, 1, 2, 3, 4, 5, 6, 7)
     half_precision: Sequence[str] = ("cnn",)
     scaling_batch_sizes: Annotated[Sequence[int], at_least(1)] = (5, 20, 80)
-    scaling_epochs: Annotated[int, at_least(1)] = 8
-    scaling_memory: Annotated[int, at_least(1)] = 500
+    scaling_epochs: Positive = 8
+    scaling_memory: Positive = 500
     scaling_rates: Annotated[Mapping[str, Sequence[float]], BOUNDS] = field(
         default_factory=lambda: {"rmsprop": [3e-4, 0.3], "rf_rmsprop": [3e-3, 3.0]}
     )
@@ -111,8 +121,8 @@ class RootFree(AbstractStudy):
     scaling_seeds: Annotated[Sequence[int], SOME, SEED] = (0, 1)
     curvatures: Annotated[int, at_least(2)] = 9
     quadratic_rate: Annotated[float, above(0)] = 0.05
-    quadratic_steps: Annotated[int, at_least(1)] = 4000
-    edge_samples: Annotated[int, at_least(1)] = 300
+    quadratic_steps: Positive = 4000
+    edge_samples: Positive = 300
     edge_rates: Annotated[Mapping[str, float], above(0)] = field(
         default_factory=lambda: {
             "sgd": 0.05,
@@ -123,12 +133,12 @@ class RootFree(AbstractStudy):
             "if_shampoo": 1e-3,
         }
     )
-    edge_rungs: Annotated[int, at_least(1)] = 5
+    edge_rungs: Positive = 5
     edge_steps: Annotated[int, at_least(20)] = 300
-    timed_steps: Annotated[int, at_least(1)] = 50
+    timed_steps: Positive = 50
 
     def __post_init__(self):
-        most = Range(lambda size: size <= self.train_samples, f"from 1 to {self.train_samples}")
+        most = within(lambda size: size <= self.train_samples, f"from 1 to {self.train_samples}")
         most.check("study.batch_size", self.batch_size)
         most.check("study.scaling_batch_sizes", list(self.scaling_batch_sizes))
         for name in self.half_precision:

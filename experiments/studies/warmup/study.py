@@ -30,7 +30,7 @@ from jaxtyping import Array
 
 import rodflow
 from experiments.configuration import config
-from experiments.configuration.ranges import DISTINCT, SEED, above, at_least, inside
+from experiments.configuration.ranges import DISTINCT, SOME, Positive, Seed, above, at_least, inside
 from experiments.setup import optimizers
 from experiments.studies.study import AbstractStudy, Shown
 from experiments.studies.warmup import figures, runs, tables
@@ -80,20 +80,26 @@ class Warmup(AbstractStudy):
         "data=sorting",
         "data.length=4",
     )
-    train: Annotated[int, at_least(1)] = 128
-    test: Annotated[int, at_least(1)] = 256
-    batch: Annotated[int, at_least(1)] = 16
-    steps: Annotated[int, at_least(1)] = 120
-    measurements: Annotated[int, at_least(1)] = 9
+    train: Positive = 128
+    test: Positive = 256
+    batch: Positive = 16
+    steps: Positive = 120
+    measurements: Positive = 9
     b2: Annotated[float, inside(0.6, 1)] = 0.999
     eps: Annotated[float, above(0)] = 1e-4
-    warmups: Annotated[Sequence[int], DISTINCT, at_least(2)] = (5, 20, 60)
-    wait: Annotated[int, at_least(1)] = 100
-    learning_rates: Annotated[Sequence[float], DISTINCT, above(0)] = (0.1, 0.03, 0.01, 0.003, 0.001)
+    warmups: Annotated[Sequence[int], SOME, DISTINCT, at_least(2)] = (5, 20, 60)
+    wait: Positive = 100
+    learning_rates: Annotated[Sequence[float], SOME, DISTINCT, above(0)] = (
+        0.1,
+        0.03,
+        0.01,
+        0.003,
+        0.001,
+    )
     shown: float = 0.03
-    inits: Annotated[int, at_least(1)] = 2
+    inits: Positive = 2
     members: Annotated[int, at_least(2)] = 4
-    seed: Annotated[int, SEED] = 0
+    seed: Seed = 0
 
     def __post_init__(self):
         if self.shown not in self.learning_rates:

@@ -1,12 +1,15 @@
 import pickle
+import subprocess
+import sys
 
+import cloudpickle
 import optax
 import pytest
 from omegaconf import DictConfig, OmegaConf
 
 import rodflow
 from experiments.configuration import config
-from experiments.configuration.config import load
+from experiments.configuration.config import composed, load
 from experiments.configuration.functions import Activation
 from experiments.setup import optimizers
 
@@ -82,6 +85,14 @@ def test_the_resolved_configuration_can_be_run_again():
 def test_a_configuration_can_be_sent_to_another_process():
     chosen = load(["model=cnn", "data=mnist1d"])
     assert pickle.loads(pickle.dumps(chosen)) == chosen
+    script = "import pickle, sys; print(pickle.load(sys.stdin.buffer).model.width)"
+    done = subprocess.run(
+        [sys.executable, "-c", script],
+        input=cloudpickle.dumps(composed("run", ["model.width=9"])),
+        cwd=config.CONFIGS.parent,
+        capture_output=True,
+    )
+    assert done.stdout == b"9\n", done.stderr.decode()
 
 
 def test_values_are_placed_in_a_copy():

@@ -8,7 +8,6 @@ from experiments.configuration.ranges import (
     DISTINCT,
     SEED,
     SOME,
-    Consistent,
     above,
     at_least,
     between,
@@ -19,7 +18,7 @@ from experiments.configuration.ranges import (
 
 
 @dataclass
-class Inner(Consistent):
+class Inner:
     few: Annotated[int | None, between(1, 3)] = 2
     many: Annotated[int, at_least(0)] = 5
 
@@ -32,7 +31,7 @@ class Inner(Consistent):
 class Outer:
     rate: Annotated[float, above(0)] = 1.0
     decay: Annotated[float, inside(0, 1)] = 0.5
-    seeds: Annotated[list[int], DISTINCT, SEED] = field(default_factory=lambda: [0])
+    seeds: Annotated[list[int], SOME, DISTINCT, SEED] = field(default_factory=lambda: [0])
     names: Annotated[list[str], SOME] = field(default_factory=lambda: ["a", "a"])
     rates: Annotated[dict[str, float], above(0)] = field(default_factory=dict)
     bounds: Annotated[dict[str, list[float]], BOUNDS] = field(default_factory=dict)
