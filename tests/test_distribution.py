@@ -101,8 +101,14 @@ def test_a_source_distribution_collects_the_same_tests_and_passes_some(built, tm
         command = [sys.executable, "-m", "pytest", "-q", "-o", cache, *arguments]
         return subprocess.run(command, cwd=folder, capture_output=True, text=True)
 
-    collected = [pytest_in(folder, "--collect-only", "-m", "") for folder in (ROOT, unpacked)]
-    ours, theirs = ([x for x in each.stdout.splitlines() if "::" in x] for each in collected)
+    ours, theirs = (
+        [
+            line.replace(str(folder), "")  # some parameters of tests are paths
+            for line in pytest_in(folder, "--collect-only", "-m", "").stdout.splitlines()
+            if "::" in line
+        ]
+        for folder in (ROOT, unpacked)
+    )
     assert len(ours) > 500 and theirs == ours
     done = pytest_in(unpacked, "tests/experiments/configuration", "tests/linalg/test_trees.py")
     assert done.returncode == 0, done.stdout

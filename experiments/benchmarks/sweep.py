@@ -145,7 +145,7 @@ def swept(folder: Path, on: list[int], count: int) -> tuple[float, float]:
     if any([process.wait() for process in running]):
         raise RuntimeError(f"a sweep failed: {' '.join(command)}")
     end = (folder / "results.nc").stat().st_mtime
-    return end - begin, end - (folder / "index.json").stat().st_mtime
+    return end - begin, end - (folder / "job.json").stat().st_mtime
 
 
 def default_problem(*overrides: str) -> tuple[problems.Problem, jax.Array]:
