@@ -1,8 +1,8 @@
 """The effect of the root in adaptive methods: with and without it, under equal budgets.
 
-- Each model is trained by each method at random configurations, as many for each; the one with the
-  best validation accuracy is trained again from other seeds, in float32 and in bfloat16 (with and
-  without compensation for what rounding takes from the parameters), and tested.
+- Each model is trained by each method at as many random configurations; the one with the best
+  validation accuracy is trained again from other seeds, in float32 and bfloat16 (with and without
+  compensation for rounding), and tested.
 - The best learning rate against the batch size B, at a fixed number of samples seen. Where the
   gradient is mostly noise of variance sigma^2 / B, the root-free B s is about sigma^2 whatever B
   is, and the update g / sigma^2 is that of SGD: drift and diffusion after a number of samples
