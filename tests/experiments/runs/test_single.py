@@ -41,6 +41,12 @@ def test_a_finished_run_is_shown_again_and_not_replaced(tmp_path, quick):
     assert first.attrs["kind"] == "run"
 
 
+def test_a_run_that_cannot_begin_leaves_nothing(tmp_path):
+    with pytest.raises(ValueError, match="got size=-1"):
+        single.run_in(tmp_path, load(["data.size=-1"]), "of: tests\n", ignore)
+    assert not list(tmp_path.iterdir())
+
+
 def test_two_runs_at_once_do_not_share_a_folder(tmp_path, monkeypatch):
     """Not even of the same configuration; the second one leaves everything as it is."""
 
