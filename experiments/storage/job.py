@@ -140,12 +140,9 @@ class Job:
 
     def _withdraw(self, error: type[BaseException] | None, *_: object) -> None:
         """Leave nothing of a job that failed before it had anything to keep."""
-        prepared = {".lock", MARKER, "config.yaml", "pieces"}
-        if (
-            error
-            and not self.complete
-            and {path.name for path in self.folder.iterdir()} <= prepared
-        ):
+        prepared = {".lock", MARKER, "config.yaml", self._pieces.name}
+        there = {path.name for path in self.folder.iterdir()}
+        if error and there <= prepared and not self.complete:
             shutil.rmtree(self._pieces, ignore_errors=True)
             for name in ("config.yaml", MARKER, ".lock"):
                 (self.folder / name).unlink(missing_ok=True)

@@ -1,5 +1,6 @@
 import pytest
 import xarray as xr
+from hydra.errors import InstantiationException
 
 from experiments.configuration.config import load
 from experiments.runs import single
@@ -42,7 +43,7 @@ def test_a_finished_run_is_shown_again_and_not_replaced(tmp_path, quick):
 
 
 def test_a_run_that_cannot_begin_leaves_nothing(tmp_path):
-    with pytest.raises(ValueError, match="got size=-1"):
+    with pytest.raises(InstantiationException, match="got size=-1"):
         single.run_in(tmp_path, load(["data.size=-1"]), "of: tests\n", ignore)
     assert not list(tmp_path.iterdir())
 

@@ -188,11 +188,11 @@ def test_a_job_that_fails_before_it_has_anything_leaves_nothing(tmp_path):
     (tmp_path / "job").mkdir()
     failing = job(tmp_path / "job")
     for kept in (False, True):
-        with pytest.raises(KeyboardInterrupt), failing.working("of: tests\n"):
-            with failing.claimed("0"):
-                if kept:
-                    failing.save("0", PIECE, 1.0)
-                raise KeyboardInterrupt
+        stopped = pytest.raises(KeyboardInterrupt)
+        with stopped, failing.working("of: tests\n"), failing.claimed("0"):
+            if kept:
+                failing.save("0", PIECE, 1.0)
+            raise KeyboardInterrupt
         left = {".lock", "job.json", "config.yaml", "pieces"} if kept else set()
         assert names(failing.folder) == left
 
