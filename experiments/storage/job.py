@@ -116,6 +116,8 @@ class Job:
         Raises:
             ValueError: The folder is in use, or holds something of another job; all stays.
             OSError: It cannot be written.
+
+        After an error, nothing stays of a job that has begun but has nothing to keep.
         """
         with contextlib.ExitStack() as lock:
             if (whole := self.check()) is None:
@@ -125,6 +127,8 @@ class Job:
                 whole = self.check()  # another process may have begun or ended meanwhile
             if whole is None:
                 if not (self.folder / MARKER).exists():
+                    if not shared:
+                        lock.push(self._withdraw)
                     files.save(self.folder / MARKER, self._made)
                 if configuration:
                     files.write_atomically(self.folder / "config.yaml", configuration.encode())
@@ -133,6 +137,15 @@ class Job:
             if shared:
                 lock.close()
             yield whole
+
+    def _withdraw(self, error: type[BaseException] | None, *_: object) -> None:
+        """Leave nothing of a job that failed before it had anything to keep."""
+        prepared = {".lock", MARKER, "config.yaml", self._pieces.name}
+        there = {path.name for path in self.folder.iterdir()}
+        if error and there <= prepared and not self.complete:
+            shutil.rmtree(self._pieces, ignore_errors=True)
+            for name in ("config.yaml", MARKER, ".lock"):
+                (self.folder / name).unlink(missing_ok=True)
 
     def claimed(self, name: str) -> contextlib.AbstractContextManager[bool]:
         """Claim a piece, or another name among the pieces, as `experiments.storage.locks` does."""

@@ -45,4 +45,6 @@ def _locked(descriptor: int, path: Path, wait: bool) -> bool:
         return False
     except OSError as error:
         raise OSError(error.errno, error.strerror, str(path)) from error
-    return True
+    with contextlib.suppress(FileNotFoundError):
+        return os.path.samestat(os.fstat(descriptor), path.stat())
+    return False  # the file was removed meanwhile, and excludes no one who makes it anew

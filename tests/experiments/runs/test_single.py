@@ -1,5 +1,6 @@
 import pytest
 import xarray as xr
+from hydra.errors import InstantiationException
 
 from experiments.configuration.config import load
 from experiments.runs import single
@@ -39,6 +40,12 @@ def test_a_finished_run_is_shown_again_and_not_replaced(tmp_path, quick):
     assert quick == [20]
     assert (tmp_path / "config.yaml").read_text() == "of: tests\n"
     assert first.attrs["kind"] == "run"
+
+
+def test_a_run_that_cannot_begin_leaves_nothing(tmp_path):
+    with pytest.raises(InstantiationException, match="got size=-1"):
+        single.run_in(tmp_path, load(["data.size=-1"]), "of: tests\n", ignore)
+    assert not list(tmp_path.iterdir())
 
 
 def test_two_runs_at_once_do_not_share_a_folder(tmp_path, monkeypatch):

@@ -184,6 +184,19 @@ def test_two_jobs_do_not_work_in_one_folder(tmp_path):
         pass
 
 
+def test_a_job_that_fails_before_it_has_anything_leaves_nothing(tmp_path):
+    (tmp_path / "job").mkdir()
+    failing = job(tmp_path / "job")
+    for kept in (False, True):
+        stopped = pytest.raises(KeyboardInterrupt)
+        with stopped, failing.working("of: tests\n"), failing.claimed("0"):
+            if kept:
+                failing.save("0", PIECE, 1.0)
+            raise KeyboardInterrupt
+        left = {".lock", "job.json", "config.yaml", "pieces"} if kept else set()
+        assert names(failing.folder) == left
+
+
 def test_shared_work_is_divided_by_claims(tmp_path):
     one, other = job(tmp_path), job(tmp_path)
     with one.working(shared=True), other.working(shared=True):

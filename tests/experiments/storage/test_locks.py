@@ -25,6 +25,13 @@ def test_a_claim_excludes_others_until_it_ends(tmp_path):
         assert mine
 
 
+def test_a_file_that_was_removed_is_no_claim(tmp_path, monkeypatch):
+    path = tmp_path / "claim"
+    monkeypatch.setattr("fcntl.flock", lambda *arguments: path.unlink())  # by another, meanwhile
+    with claimed(path) as mine:
+        assert not mine
+
+
 def test_a_claim_ends_with_its_process(tmp_path):
     path = tmp_path / "claim"
     holder = subprocess.Popen([sys.executable, "-c", HOLDER, path], stdout=subprocess.PIPE)
