@@ -1,4 +1,4 @@
-"""What a study needs around the library: problems, configuration, results, figures.
+"""The application around the library: problems, configuration, runs, studies, results, figures.
 
 Nothing here is imported by `rodflow`.
 """

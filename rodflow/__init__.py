@@ -3,9 +3,8 @@
 One unit of flow time is one optimizer step.
 """
 
-from rodflow.curvature.sharpness import critical_sharpness as critical_sharpness
+from rodflow.curvature.response import nyquist_response as nyquist_response
 from rodflow.curvature.sharpness import effective_sharpness as effective_sharpness
-from rodflow.curvature.sharpness import nyquist_response as nyquist_response
 from rodflow.curvature.sharpness import sharpness as sharpness
 from rodflow.flows.central import CentralFlow as CentralFlow
 from rodflow.flows.covariance import CovarianceRod as CovarianceRod
@@ -17,19 +16,21 @@ from rodflow.flows.rod import RodFlow as RodFlow
 from rodflow.flows.rod import SignedRod as SignedRod
 from rodflow.flows.stable import StableFlow as StableFlow
 from rodflow.maps.epoch import Epoch as Epoch
+from rodflow.maps.iteration import AbstractIteration as AbstractIteration
 from rodflow.maps.iteration import Iteration as Iteration
 from rodflow.maps.iteration import PhaseState as PhaseState
 from rodflow.maps.minibatches import Minibatches as Minibatches
 from rodflow.maps.parity import Parity as Parity
-from rodflow.solvers import Held as Held
-from rodflow.solvers import Integrator as Integrator
-from rodflow.solvers import LookbackEuler as LookbackEuler
-from rodflow.solvers import OneLegLookback as OneLegLookback
+from rodflow.solvers.held import Held as Held
+from rodflow.solvers.integrator import Integrator as Integrator
+from rodflow.solvers.lookback import LookbackEuler as LookbackEuler
+from rodflow.solvers.lookback import OneLegLookback as OneLegLookback
 from rodflow.sweep import sweep as sweep
+from rodflow.term import FlowTerm as FlowTerm
 from rodflow.tracking.records import FlowTracking as FlowTracking
 from rodflow.tracking.records import Tracking as Tracking
+from rodflow.tracking.track import track as track
 from rodflow.tracking.tracker import Tracker as Tracker
-from rodflow.tracking.tracker import track as track
 from rodflow.transforms.compensation import compensate_rounding as compensate_rounding
 from rodflow.transforms.inverse_free_shampoo import if_shampoo as if_shampoo
 from rodflow.transforms.inverse_free_shampoo import scale_by_if_shampoo as scale_by_if_shampoo

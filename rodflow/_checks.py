@@ -1,4 +1,4 @@
-"""What is out of range or of the wrong kind, refused in one sentence where it is known."""
+"""Validation of arguments, with errors of one sentence."""
 
 from collections.abc import Callable
 
@@ -10,20 +10,20 @@ from jaxtyping import PyTree
 
 
 def check_at_least(name: str, value: jax.typing.ArrayLike, least: int) -> None:
-    """**Raises** `ValueError` for a value that is not at least `least`; a traced one passes."""
+    """Raise a `ValueError` if a value is below `least`; a traced value passes."""
     if not isinstance(value, Tracer) and not np.all(np.asarray(value) >= least):
         raise ValueError(f"`{name}` is {value}; it must be at least {least}.")
 
 
 def check_count(name: str, value: jax.typing.ArrayLike, least: int) -> None:
-    """**Raises** `ValueError` for what is no integer, or below `least`; a traced one passes."""
+    """Raise a `ValueError` if a value is no integer or below `least`; a traced integer passes."""
     if not jnp.issubdtype(jnp.result_type(value), jnp.integer):
         raise ValueError(f"`{name}` is {value}; it must be an integer.")
     check_at_least(name, value, least)
 
 
 def check_scalar(loss: Callable[[PyTree], PyTree], params: PyTree) -> jnp.dtype:
-    """The dtype of a loss. **Raises** `ValueError` if it is not one real float scalar."""
+    """Return the dtype of a loss; raise a `ValueError` if it is not one real float scalar."""
     leaves = jax.tree.leaves(jax.eval_shape(loss, params))
     if (
         len(leaves) != 1

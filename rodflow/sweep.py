@@ -1,18 +1,17 @@
 """Sweeps: one function at every point of a grid, in one compiled program on any number of devices.
 
-The lanes of a sweep, the points of its grid, are divided evenly among the devices of a mesh, and
-each device works on its own in chunks of lanes that are vmapped:
+The lanes of a sweep, which are the points of its grid, are divided evenly among the devices of a
+mesh. Each device works independently, in chunks of lanes that are vmapped:
 
     lanes -> shard_map over devices -> map over chunks, one after the other -> vmap within a chunk
 
 No device waits for another before the end. (`jit(vmap(...))` on sharded inputs would put a
 collective into the condition of every loop.) Within a chunk lanes move in lockstep: a `while_loop`
-under vmap turns until its last lane has ended, and lanes that ended keep their values. Nothing
-that one lane computes reaches another, NaNs included; what a lane can cost the others is time, and
-that only within its chunk.
+under vmap turns until its last lane has ended, and lanes that ended keep their values. No number of
+a lane reaches another lane, NaNs included; a slow lane delays only the others of its chunk.
 
-A member of one's own that decomposes matrices should do so by `rodflow.linalg`, where it may run on
-several devices of a CPU: batches of `jax.numpy.linalg` can wait there for each other.
+A function that decomposes matrices should do so by `rodflow.linalg` where it may run on several
+devices of a CPU: batched calls of `jax.numpy.linalg` can wait there for each other forever.
 """
 
 from __future__ import annotations
@@ -30,14 +29,14 @@ from jaxtyping import Array, PyTree
 
 from rodflow._checks import check_at_least
 
-Hyperparameters = dict[str, Array]
-Lanes = dict[str, Array | np.ndarray]
-Axis = jax.typing.ArrayLike | Sequence[int | float]
+_Hyperparameters = dict[str, Array]
+_Lanes = dict[str, Array | np.ndarray]
+_Axis = jax.typing.ArrayLike | Sequence[int | float]
 
 
 def sweep(
-    member: Callable[[Hyperparameters], PyTree],
-    grid: Mapping[str, Axis],
+    member: Callable[[_Hyperparameters], PyTree],
+    grid: Mapping[str, _Axis],
     mesh: Mesh | None = None,
     *,
     zipped: bool = False,
@@ -46,30 +45,32 @@ def sweep(
 ) -> PyTree:
     """Evaluate a function at every point of a grid of hyperparameters.
 
-    Equals a Python loop over `member`, up to the rounding of batched operations. Compiled once for
-    each `member` and number of lanes: other values in the grid, also under `jit`, do not recompile.
+    The result equals that of a Python loop over `member`, up to the rounding of batched operations.
+    It is compiled once for each `member` and number of lanes: other values in the grid do not
+    recompile it, also under `jit`.
 
-    **Arguments:**
+    Args:
+        member: A function from a dict of scalars to a pytree of arrays, by JAX operations, for
+            example `rodflow.track` with a chain built from the scalars. A member with a
+            `while_loop` is best swept in small chunks of lanes that take about equally long.
+        grid: The values of each hyperparameter by its name: 1-D, floats or integers.
+        mesh: The devices to use, those of all its axes; the default device if None. It may span
+            several processes, which then call `sweep` with the same grid.
+        zipped: If True, the values of all axes are taken together, as by `zip`; otherwise the grid
+            is the product of its axes.
+        chunk: The number of lanes that are vmapped at a time on a device; all of its lanes if None.
+            Rounding depends on it, as that of batched operations does.
+        memory: The bytes that the program may take on each device, its results included, instead of
+            `chunk`. A few compilations then find a chunk that fits.
 
-    - `member`: a dict of scalars -> a pytree of arrays, by JAX operations: `rodflow.track` with a
-        chain built from the scalars, for example. A member that loops to an end of its own is
-        best swept in small chunks of lanes that take about as long.
-    - `grid`: the name of a hyperparameter -> its values, 1-D, floats or integers.
-    - `mesh`: the devices to use, all of its axes; the default device without it. It may span
-        several processes, which then call `sweep` with the same grid.
-    - `zipped`: whether the axes are one, their values taken together, instead of a product.
-    - `chunk`: the number of lanes that are vmapped at a time on a device; all of its lanes if None.
-        Rounding depends on it, as that of batched operations does.
-    - `memory`: in place of `chunk`: the bytes that the program may take on each device, its
-        results included. The chunk is then the largest found, in a few compilations.
+    Returns:
+        The pytree of `member` with additional leading axes of every leaf: one for each name in the
+        order of `grid`, or a single one if `zipped`.
 
-    **Returns** the pytree of `member` with leading axes in front of every leaf: one for each name
-    in the order of `grid`, or a single one if `zipped`.
+    Raises:
+        ValueError: The grid, mesh, chunk or memory allows no sweep.
 
-    **Raises** `ValueError` for a grid, mesh, chunk or memory that allows no sweep.
-
-    !!! Example
-
+    Examples:
         >>> import jax.numpy as jnp, rodflow
         >>> grid = {"lr": jnp.array([0.5, 0.25]), "steps": jnp.arange(3)}
         >>> rodflow.sweep(lambda h: (1 - h["lr"]) ** h["steps"], grid)
@@ -93,20 +94,20 @@ def sweep(
 
 @eqx.filter_jit
 def _run(
-    member: Callable[[Hyperparameters], PyTree],
-    lanes: Lanes,
+    member: Callable[[_Hyperparameters], PyTree],
+    lanes: _Lanes,
     mesh: Mesh | None,
     width: int,
 ) -> PyTree:
-    """All lanes, a multiple of devices x width; leaves keep the lanes as their first axis."""
+    """Evaluate all lanes, a multiple of devices x width; lanes are the first axis of each leaf."""
 
-    def within_a_device(lanes: Lanes) -> PyTree:
+    def within_a_device(lanes: _Lanes) -> PyTree:
         return jax.lax.map(member, lanes, batch_size=width)
 
     if mesh is None:
         return within_a_device(lanes)
     sharded = PartitionSpec(mesh.axis_names)
-    # Types that vary over the mesh are not checked: diffeqsolve does not pass that check.
+    # Without check_vma, as `diffrax.diffeqsolve` does not pass that check.
     return jax.shard_map(
         within_a_device, mesh=mesh, in_specs=sharded, out_specs=sharded, check_vma=False
     )(lanes)
@@ -114,21 +115,21 @@ def _run(
 
 @eqx.filter_jit
 def _on_axes(results: PyTree, shape: tuple[int, ...]) -> PyTree:
-    """The lanes without padding, in the shape of the grid; not within the program of the lanes."""
+    """Drop the padding of lanes and give them the shape of the grid, in a program of its own."""
     count = math.prod(shape)
     return jax.tree.map(lambda leaf: leaf[:count].reshape(*shape, *leaf.shape[1:]), results)
 
 
 def _widest(
-    member: Callable[[Hyperparameters], PyTree],
-    axes: Lanes,
+    member: Callable[[_Hyperparameters], PyTree],
+    axes: _Lanes,
     mesh: Mesh | None,
     devices: int,
     count: int,
     zipped: bool,
     memory: int,
 ) -> int:
-    """The largest width found whose program fits; its compilation is not repeated."""
+    """Find a large chunk whose program fits into memory; its compilation is not repeated."""
     width = math.ceil(count / devices)
     while True:
         lanes = _lanes(axes, zipped, _padded(count, devices * width))
@@ -149,20 +150,20 @@ def _widest(
 
 
 def _padded(count: int, multiple: int) -> np.ndarray:
-    """The lanes 0, 1, ..., and the last one again up to a multiple."""
+    """Return the lanes 0, 1, ..., and the last one repeated up to a multiple."""
     return np.minimum(np.arange(math.ceil(count / multiple) * multiple), count - 1)
 
 
-def _lanes(axes: Lanes, zipped: bool, index: np.ndarray) -> Lanes:
-    """The values at lanes, the last axis of a product the fastest."""
+def _lanes(axes: _Lanes, zipped: bool, index: np.ndarray) -> _Lanes:
+    """Return the values at lanes; the last axis of a product varies the fastest."""
     if zipped:
         return {name: axis[index] for name, axis in axes.items()}
     places = np.unravel_index(index, [len(axis) for axis in axes.values()])
     return {name: axes[name][place] for name, place in zip(axes, places, strict=True)}
 
 
-def _checked_axes(grid: Mapping[str, Axis], zipped: bool) -> Lanes:
-    # Of NumPy unless traced: an array of JAX would be on a device of one process.
+def _checked_axes(grid: Mapping[str, _Axis], zipped: bool) -> _Lanes:
+    # NumPy arrays unless traced: an array of JAX would be on a device of one process.
     if not grid:
         raise ValueError("`grid` has no axes; it needs a name with at least one value.")
     axes = {name: _checked_axis(name, values) for name, values in grid.items()}
@@ -172,7 +173,7 @@ def _checked_axes(grid: Mapping[str, Axis], zipped: bool) -> Lanes:
     return axes
 
 
-def _checked_axis(name: str, values: Axis) -> Array | np.ndarray:
+def _checked_axis(name: str, values: _Axis) -> Array | np.ndarray:
     if isinstance(values, Tracer):
         axis = jnp.asarray(values)
     else:
@@ -195,5 +196,5 @@ def _checked_axis(name: str, values: Axis) -> Array | np.ndarray:
 def _checked_mesh(mesh: Mesh) -> Mesh:
     if not mesh.axis_names:
         raise ValueError("`mesh` has no axis; it needs one, as in jax.make_mesh((8,), ('sweep',)).")
-    # Within shard_map all axes are manual; outside of it a result is sliced like any other array.
+    # Auto axes, so that results outside of shard_map are sliced like any other array.
     return Mesh(mesh.devices, mesh.axis_names, axis_types=(AxisType.Auto,) * len(mesh.axis_names))

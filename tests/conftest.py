@@ -48,7 +48,8 @@ CHAINS = rodflow.OPTIMIZERS | {
 }
 
 
-collect_ignore = ["sharded.py"]  # a program of its own, on devices of its own
+# Programs that tests run in processes of their own.
+collect_ignore = ["sharded.py", "restored.py", "refused.py"]
 
 
 def pytest_configure(config):
@@ -72,12 +73,6 @@ def _quadratic_loss(params):
     """A positive definite form that couples all parameters: every gradient is linear."""
     flat = jnp.concatenate([leaf.ravel() for leaf in jax.tree.leaves(params)])
     return jnp.sum((_normal(4, 12, 10) @ flat) ** 2) / 24
-
-
-@functools.cache
-def _iteration(chain, loss):
-    # The parity probe is compiled once for all tests.
-    return rodflow.Iteration(loss, chain(LEARNING_RATE))
 
 
 @pytest.fixture
@@ -106,13 +101,13 @@ def network_loss():
 @pytest.fixture
 def network(chain):
     """The iteration of `chain` on a tiny network."""
-    return _iteration(chain, _network_loss)
+    return rodflow.Iteration(_network_loss, chain(LEARNING_RATE))
 
 
 @pytest.fixture
 def quadratic(chain):
     """The iteration of `chain` on a quadratic loss."""
-    return _iteration(chain, _quadratic_loss)
+    return rodflow.Iteration(_quadratic_loss, chain(LEARNING_RATE))
 
 
 @functools.partial(jax.jit, static_argnames=("loss", "tx", "num_steps"))

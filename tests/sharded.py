@@ -1,4 +1,4 @@
-"""A run on eight simulated devices: `python -m tests.sharded MODEL FLOW ...` prints what it did.
+"""A run on eight simulated devices: `python tests/sharded.py MODEL FLOW ...` prints a report.
 
 Devices are simulated once for a process, before JAX starts, so the tests run this program.
 """
@@ -17,17 +17,16 @@ import optax
 from jax.sharding import AxisType, NamedSharding, PartitionSpec
 
 import rodflow
-from rodflow.maps.placement import placement_of
 
 MESH = jax.make_mesh((8,), ("shards",), axis_types=(AxisType.Auto,))
 SHARDED, WHOLE = (NamedSharding(MESH, PartitionSpec(*axes)) for axes in (("shards",), ()))
 FLOWS = {
-    "stable": rodflow.StableFlow,
-    "rod": rodflow.RodFlow,
-    "covariance": lambda iteration: rodflow.RodFlow(iteration, rodflow.CovarianceRod(rank=2)),
-    "edge": rodflow.EdgeFlow,
-    "free_energy": lambda iteration: rodflow.FreeEnergyFlow(iteration, rank=2),
-    "central": lambda iteration: rodflow.CentralFlow(iteration, modes=2),
+    "stable": rodflow.StableFlow(),
+    "rod": rodflow.RodFlow(),
+    "covariance": rodflow.RodFlow(rodflow.CovarianceRod(rank=2)),
+    "edge": rodflow.EdgeFlow(),
+    "free_energy": rodflow.FreeEnergyFlow(rank=2),
+    "central": rodflow.CentralFlow(modes=2),
 }
 
 
@@ -58,7 +57,7 @@ def fsdp():
 
 
 def moved_between_devices(compiled):
-    """The numbers of elements that collectives, other than sums, put on each device."""
+    """Return the numbers of elements that collectives other than sums put on each device."""
     found = []
     pattern = r"= (.*?) (?:all-gather|all-to-all|collective-permute)(?:-start)?\("
     for result in re.findall(pattern, compiled.as_text()):
@@ -68,7 +67,7 @@ def moved_between_devices(compiled):
 
 
 def allotted(analysis):
-    """The bytes of each device for what goes into a program and what it needs meanwhile."""
+    """Return the bytes of each device for the arguments of a program and its temporaries."""
     return analysis.argument_size_in_bytes + analysis.temp_size_in_bytes
 
 
@@ -82,8 +81,8 @@ def main(model, *names):
     def run(params):
         tracker = rodflow.Tracker(loss, optimizer, flows, every=2, twins=2)
         state = tracker.init(params, warmup=20)
-        placement = placement_of(params)
-        compiled = jax.jit(lambda s: tracker._run(s, 2, placement)).lower(state).compile()
+        placed = tracker.placed(params)
+        compiled = jax.jit(lambda s: placed.run(s, 2)).lower(state).compile()
         return state, *compiled(state), compiled
 
     state, end, tracking, compiled = run(jax.device_put(start, SHARDED))

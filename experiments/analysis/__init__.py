@@ -1,1 +1,1 @@
-"""Numbers, tables and verdicts computed from stored results alone."""
+"""Numbers, tables, verdicts and the style of figures, from stored results alone."""

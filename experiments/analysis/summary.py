@@ -1,4 +1,4 @@
-"""What a study amounts to: its cells as tables, the worst of them, and one sentence.
+"""Summary of a grid: its cells as tables, the worst of them, and one sentence.
 
 The report, the terminal and the README take their numbers from here, so that they cannot disagree.
 """
@@ -10,7 +10,9 @@ import numpy as np
 import xarray as xr
 
 import rodflow
-from experiments.analysis.verdicts import Summary, Verdict, median, number, summarize
+from experiments.analysis import table
+from experiments.analysis.numbers import median, number
+from experiments.analysis.verdicts import Summary, Verdict, summarize
 
 Cells = Sequence[xr.Dataset]
 
@@ -22,9 +24,13 @@ class Grid(NamedTuple):
     columns: list[str]
     entries: dict[tuple[str, str], Summary]
 
+    def along_rows(self) -> dict[str, list[Summary | None]]:
+        """Return the entries of each row, None where there is none."""
+        return {row: [self.entries.get((row, name)) for name in self.columns] for row in self.rows}
+
 
 def flows(cells: Cells) -> list[str]:
-    """The flows that are compared with the stable one: the rod flow first, then as they appear."""
+    """List the flows but the stable one: the rod flow first, then in order of appearance."""
     names = dict.fromkeys(str(name) for cell in cells for name in cell.flow.values)
     return sorted((name for name in names if name != "stable"), key=lambda name: name != "rod")
 
@@ -32,10 +38,10 @@ def flows(cells: Cells) -> list[str]:
 def rows(cells: Cells) -> list[str]:
     """Name each cell's row: its architecture, and what else it takes to tell the cells apart.
 
-    That is the data if the study has several, and a number for repeated runs.
+    That is the data if the grid has several, and a number for repeated runs.
     """
     several = len({cell.attrs.get("data") for cell in cells}) > 1
-    names, taken = [], set()
+    found, taken = [], set()
     for cell in cells:
         name = str(cell.attrs["problem"]) + (f", {cell.attrs.get('data')}" if several else "")
         optimizer, repeat, row = cell.attrs["optimizer"], 1, name
@@ -43,42 +49,29 @@ def rows(cells: Cells) -> list[str]:
             repeat += 1
             row = f"{name} ({repeat})"
         taken.add((row, optimizer))
-        names.append(row)
-    return names
+        found.append(row)
+    return found
+
+
+def places(cells: Cells) -> list[tuple[str, str]]:
+    """Return the place of each cell: its row and its optimizer."""
+    return [
+        (row, str(cell.attrs["optimizer"])) for row, cell in zip(rows(cells), cells, strict=True)
+    ]
 
 
 def grid(cells: Cells, flow: str) -> Grid:
     """Summarize a flow on all cells that have it; optimizers in the order of the library."""
-    known = list(rodflow.OPTIMIZERS)
-    names = rows(cells)
-    present = {str(cell.attrs["optimizer"]) for cell in cells}
+    known, found = list(rodflow.OPTIMIZERS), places(cells)
+    present = {optimizer for _, optimizer in found}
     columns = [name for name in known if name in present] + sorted(present - set(known))
-    entries = {
-        (row, str(cell.attrs["optimizer"])): summarize(cell, flow)
-        for row, cell in zip(names, cells, strict=True)
-        if flow in cell.flow.values
-    }
-    return Grid(list(dict.fromkeys(names)), columns, entries)
-
-
-def table(cells: Cells, quantity: str, flow: str) -> xr.DataArray:
-    """Lay out one number of each cell, architectures by optimizers; NaN where there is none.
-
-    Args:
-        cells: the cells of a study.
-        quantity: "improvement", "over_floor" or "loss_error".
-        flow: the flow it is asked of.
-    """
-    names, columns, entries = grid(cells, flow)
-    values = np.full((len(names), len(columns)), np.nan)
-    for (row, column), summary in entries.items():
-        values[names.index(row), columns.index(column)] = getattr(summary, quantity)
-    coords = {"problem": names, "optimizer": columns}
-    return xr.DataArray(values, coords, dims=list(coords), name=quantity)
+    pairs = [(at, cell) for at, cell in zip(found, cells, strict=True) if flow in cell.flow.values]
+    entries = {at: summarize(cell, flow) for at, cell in pairs}
+    return Grid(list(dict.fromkeys(row for row, _ in found)), columns, entries)
 
 
 def worst(cells: Cells, flow: str = "rod") -> list[tuple[str, Summary]]:
-    """List (row, summary) of all cells, the least improvement first; `reason` says what happened.
+    """List (row, summary) of all cells, the least improvement first.
 
     Those without a number come before all others.
     """
@@ -88,7 +81,7 @@ def worst(cells: Cells, flow: str = "rod") -> list[tuple[str, Summary]]:
 
 
 def overall(cells: Cells, flow: str = "rod") -> str:
-    """Say in one sentence how the flow did on the cells that reached the edge of stability."""
+    """Describe in one sentence how the flow did on the cells at the edge of stability."""
     entries = grid(cells, flow).entries.values()
     values = [summary.improvement for summary in entries if summary.at_edge]
     if not values:
@@ -103,14 +96,13 @@ def overall(cells: Cells, flow: str = "rod") -> str:
 
 
 def markdown(cells: Cells, flow: str = "rod") -> str:
-    """Make the table of a README: "improvement (distance / floor)" for each cell.
+    """Render the table of a README: "improvement (distance / floor)" for each cell.
 
     Bold is an improvement below 1, † a cell short of the edge, ‡ one of which a seed diverged.
     """
-    names, columns, entries = grid(cells, flow)
-    lines = [["", *columns], ["---"] * (len(columns) + 1)]
-    lines += [[row, *(_entry(entries.get((row, column))) for column in columns)] for row in names]
-    return "\n".join(f"| {' | '.join(line)} |" for line in lines) + "\n"
+    found = grid(cells, flow)
+    body = [[name, *map(_entry, entries)] for name, entries in found.along_rows().items()]
+    return table.markdown(["", *found.columns], body)
 
 
 def _entry(summary: Summary | None) -> str:

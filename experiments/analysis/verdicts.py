@@ -1,10 +1,9 @@
-"""What one cell says about one flow, as numbers and a verdict.
+"""Summaries of one flow on one cell: numbers and a verdict.
 
 A *cell* is one optimizer on one architecture, run from several seeds: a data set with dimensions
 `seed`, `flow`, `step` and `mode`.
 """
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import NamedTuple
@@ -12,12 +11,14 @@ from typing import NamedTuple
 import numpy as np
 import xarray as xr
 
+from experiments.analysis.numbers import median, number
+
 EDGE = 0.95  # the effective sharpness from which on a run counts as at the edge, which is at 1
 CATAPULT = 2.0  # the growth of the loss between two records that counts as a catapult
 
 
 class Verdict(StrEnum):
-    """What a cell says about a flow; the first that applies."""
+    """The outcome of a flow on a cell; the first that applies."""
 
     DIVERGED = "diverged"
     NO_NUMBER = "no number"
@@ -27,7 +28,7 @@ class Verdict(StrEnum):
 
 
 class Divergence(NamedTuple):
-    """Who diverged, from which seed, at which optimizer step."""
+    """The divergence of the iterates or of a flow, from a seed, at an optimizer step."""
 
     who: str
     seed: int
@@ -38,13 +39,14 @@ class Divergence(NamedTuple):
 class Summary:
     """One flow on one cell.
 
-    - `improvements`: mean distance of the stable flow over that of this flow, for each seed. 0 if
-        the flow diverged where the iterates did not; NaN if there is no such number.
-    - `over_floor`: mean distance over mean floor, the median of the seeds; NaN without a floor.
-    - `loss_error`: mean relative error of the loss, the median of the seeds.
-    - `sharpness`: the largest effective sharpness of each seed.
-    - `divergences`: of the iterates, of this flow, and of the stable flow that it is compared with.
-    - `catapults`: how often the loss leapt, for each seed.
+    Attributes:
+        improvements: mean distance of the stable flow over that of this flow, for each seed. 0 if
+            the flow diverged where the iterates did not; NaN if there is no such number.
+        over_floor: mean distance over mean floor, the median of the seeds; NaN without a floor.
+        loss_error: mean relative error of the loss, the median of the seeds.
+        sharpness: the largest effective sharpness of each seed.
+        divergences: of the iterates, of this flow, and of the stable flow as its baseline.
+        catapults: number of leaps of the loss, for each seed.
     """
 
     optimizer: str
@@ -65,7 +67,7 @@ class Summary:
 
     @property
     def at_edge(self) -> bool:
-        """Whether at least half of the seeds reached the edge of stability."""
+        """True if at least half of the seeds reached the edge of stability."""
         return sum(value >= EDGE for value in self.sharpness) * 2 >= len(self.sharpness)
 
     @property
@@ -80,8 +82,11 @@ class Summary:
 
     @property
     def reason(self) -> str:
-        """The verdict with what led to it, for a reader."""
-        parts = [_described(*divergence) for divergence in self.divergences]
+        """The verdict with its causes, for a reader."""
+        parts = [
+            f"{who if who == 'iterates' else f'{who} flow'} diverged at step {step} (seed {seed})"
+            for who, seed, step in self.divergences
+        ]
         if not self.at_edge:
             largest = number(np.fmax.reduce(self.sharpness), 2)
             parts.append(f"not at the edge: effective sharpness {largest} at most")
@@ -93,7 +98,7 @@ class Summary:
 
 
 def summarize(cell: xr.Dataset, flow: str) -> Summary:
-    """Reduce a cell to what it says about one of its flows."""
+    """Summarize one flow on a cell."""
     seeds = [int(seed) for seed in cell.seed.values]
     marks = {"iterates": _by_step(cell, "diverged_at")}
     marks |= {name: _by_step(cell, "flow_diverged_at", name) for name in ("stable", flow)}
@@ -123,37 +128,12 @@ def summarize(cell: xr.Dataset, flow: str) -> Summary:
 
 
 def representative(cell: xr.Dataset, flow: str = "rod") -> int:
-    """Index of the seed whose improvement is the median one, or else of the first."""
+    """Return the index of the seed whose improvement is the median one, or else of the first."""
     if flow not in cell.flow.values:
         return 0
     values = np.asarray(summarize(cell, flow).improvements)
     order = [i for i in np.argsort(values) if not np.isnan(values[i])]
     return int(order[(len(order) - 1) // 2]) if order else 0
-
-
-def number(value: int | float | np.floating, digits: int = 3) -> str:
-    """Write so many significant digits; powers of ten only where the number is tiny or huge."""
-    value = float(value)
-    if np.isnan(value):
-        return "n/a"
-    if value == 0:
-        return "0"
-    if 1e-3 <= abs(value) < 1e5:
-        decimals = digits - 1 - int(f"{value:.{digits - 1}e}".partition("e")[2])
-        return f"{round(value, decimals):.{max(decimals, 0)}f}"
-    return f"{value:.{digits}g}".replace("e+0", "e").replace("e-0", "e-").replace("e+", "e")
-
-
-def median(values: Sequence[float] | np.ndarray | xr.DataArray) -> float:
-    """Median of the numbers among the values; NaN if there are none."""
-    values = np.asarray(values, float)
-    values = values[~np.isnan(values)]
-    return float(np.median(values)) if values.size else float("nan")
-
-
-def _described(who: str, seed: int, step: int) -> str:
-    name = who if who == "iterates" else f"{who} flow"
-    return f"{name} diverged at step {step} (seed {seed})"
 
 
 def _by_step(cell: xr.Dataset, name: str, flow: str | None = None) -> np.ndarray:
@@ -163,7 +143,7 @@ def _by_step(cell: xr.Dataset, name: str, flow: str | None = None) -> np.ndarray
 
 
 def _mean_ratios(distance: np.ndarray, floor: np.ndarray) -> np.ndarray:
-    """Ratio of the means over the records that both have, for each seed."""
+    """Return the ratio of the means over the records that both have, for each seed."""
     both = np.isfinite(distance) & np.isfinite(floor)
     ratios = [
         (_mean(mine[ours]), _mean(theirs[ours]))
@@ -179,7 +159,7 @@ def _mean(values: np.ndarray) -> float:
 
 def _largest_sharpness(cell: xr.Dataset) -> np.ndarray:
     values = cell.effective_sharpness.sel(mode=1).transpose("seed", "step").values
-    return np.fmax.reduce(values, axis=1)  # ignores NaN, also where there is nothing else
+    return np.fmax.reduce(values, axis=1)  # ignores NaN unless there is nothing else
 
 
 def _catapults(cell: xr.Dataset) -> np.ndarray:

@@ -1,39 +1,40 @@
-"""Every continuous-time model on the problem of MATH.md section 8, in double precision.
+"""Every continuous-time model on the default problem, in double precision.
 
-There a run agrees with its twins until late, so that models can be told apart: their distances are
-to the run, and to the mean of the run and seven twins, beside the distance of the twins themselves.
-A flow's time is what it takes on top of the iterates, in units of theirs.
+A run agrees there with its twins until late, so that models can be told apart. Distances are to the
+run, and to the mean of the run and seven twins; the floor is the distance of the twins themselves.
+The time of a flow is what it adds to the iterates, in units of theirs.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping
 from functools import partial
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
-from rich.console import Console
-from rich.table import Table
+from jaxtyping import Array, PyTree
 
 import rodflow
 from experiments import problems
 from experiments.analysis.comparison import onset
-from experiments.analysis.verdicts import number
+from experiments.analysis.numbers import number
+from experiments.analysis.table import Table
 from experiments.configuration import config
 from experiments.configuration.functions import FlowName
 from experiments.setup.clock import best_seconds
 
 TWINS = 7
 EVERY = 10
-
+COLUMNS = ["model", "distance", "to the mean", "at the end", "loss error", "onset", "gradients"]
+COLUMNS += ["HVPs", "thirds", "time"]
 MODELS = {name.name: name(None) for name in FlowName} | {
     "rod_at_rest, 1e-3": FlowName.rod_at_rest(1e-3)
 }
 
 
 class Case(NamedTuple):
-    """A chain, the steps before tracking, the steps tracked, and the models that do not apply."""
+    """Chain, steps before tracking, steps tracked, and the models that do not apply."""
 
     tx: optax.GradientTransformation
     warmup: int
@@ -42,68 +43,68 @@ class Case(NamedTuple):
 
 
 def cases() -> dict[str, Case]:
-    """The runs of MATH.md section 8 in double precision, and Adam."""
+    """Return the runs by name: gradient descent, RMSProp, its scalar form, and Adam."""
     adam = optax.adam(1e-3, b2=0.99)
     rmsprop = partial(optax.rmsprop, decay=0.99, eps_in_sqrt=False, bias_correction=True)
     return {
         "gd(.2)": Case(optax.sgd(0.2), 0, 1200),
         "rmsprop(2e-4)": Case(rmsprop(2e-4), 10, 800),
         "scalar_rmsprop(.02)": Case(rodflow.scalar_rmsprop(0.02, b2=0.99), 10, 800),
-        # No correction: its field has a singularity at the first step. No free energy: momentum.
+        # The field of the correction is singular at the first step of Adam, and the free energy is
+        # not defined with momentum.
         "adam(1e-3)": Case(adam, 20, 800, ("corrected", "free_energy")),
-        # From shortly before the edge: the oscillation that is there is what momentum left of it.
+        # From shortly before the edge, where momentum has left little of an earlier oscillation.
         "adam(1e-3), late start": Case(adam, 220, 600, ("corrected", "free_energy")),
     }
 
 
-def peers(console: Console) -> None:
-    """Print a table for each optimizer."""
-    with jax.enable_x64(True):
-        problem = problems.raveled(problems.configured(config.load()))
-        params = problem.init(jax.random.key(0)).astype(jnp.float64)
-        for name, case in cases().items():
-            flows = {label: flow for label, flow in MODELS.items() if label not in case.without}
-            console.print(_table(name, problem.loss, params, case, flows))
+def double_precision() -> Iterator[Table]:
+    """Compare the models on every case."""
+    for name, case in cases().items():
+        with jax.enable_x64(True):
+            shown = compared(name, case)
+        yield shown
 
 
-def _table(name, loss, params, case, flows) -> Table:
-    tracker = rodflow.Tracker(loss, case.tx, flows, every=EVERY, twins=TWINS)
-    state = tracker.init(params, case.warmup)
-    _, tracking = tracker.run(state, case.num_steps // EVERY)
-    tracking = jax.tree.map(np.asarray, tracking)
-    seconds = best_seconds(
-        {label: _timed(loss, params, case, {label: flows[label]}) for label in flows}
-        | {"iterates": _timed(loss, params, case, {})}
-    )
-    floor = np.mean(tracking.floor)
+def compared(name: str, case: Case) -> Table:
+    """Track a case with all models that apply to it, and time each model."""
+    problem = problems.raveled(problems.configured(config.load()))
+    params = problem.init(jax.random.key(0)).astype(jnp.float64)
+    flows = {label: flow for label, flow in MODELS.items() if label not in case.without}
+    tracker = rodflow.Tracker(problem.loss, case.tx, flows, every=EVERY, twins=TWINS)
+    _, tracking = tracker.run(tracker.init(params, case.warmup), case.num_steps // EVERY)
+    alone = {label: {label: flow} for label, flow in flows.items()} | {"iterates": {}}
+    runs = {label: _last_steps(problem.loss, params, case, flow) for label, flow in alone.items()}
+    return table(name, jax.tree.map(np.asarray, tracking), best_seconds(runs))
+
+
+def table(name: str, tracking: Any, seconds: Mapping[str, float]) -> Table:
+    """Tabulate a tracking with twins, and the seconds of the iterates and with each flow."""
     began = onset(tracking.oscillation, tracking.steps)
-    table = Table(
-        title=f"{name}: floor {number(floor)} in the mean, "
-        f"{number(tracking.floor[-1])} at the end; oscillation from step {began:.0f}"
-    )
-    headings = ("distance", "to the mean", "at the end", "loss error", "onset", "gradients", "HVPs")
-    table.add_column("model")
-    for heading in (*headings, "thirds", "time"):
-        table.add_column(heading, justify="right")
+    rows = []
     for label, flow in tracking.flows.items():
-        table.add_row(
-            label,
-            number(np.mean(flow.distance)),
-            number(np.mean(flow.ensemble_distance)),
-            number(flow.ensemble_distance[-1]),
-            number(np.mean(flow.ensemble_loss_error)),
-            f"{onset(flow.extent, tracking.steps):.0f}" if flow.extent.any() else "-",
-            *(number(np.mean(work)) for work in (flow.gradients, flow.hessians, flow.thirds)),
-            number((seconds[label] - seconds["iterates"]) / seconds["iterates"]),
+        rows.append(
+            [
+                label,
+                number(np.mean(flow.distance)),
+                number(np.mean(flow.ensemble_distance)),
+                number(flow.ensemble_distance[-1]),
+                number(np.mean(flow.ensemble_loss_error)),
+                f"{onset(flow.extent, tracking.steps):.0f}" if flow.extent.any() else "-",
+                *(number(np.mean(work)) for work in (flow.gradients, flow.hessians, flow.thirds)),
+                number((seconds[label] - seconds["iterates"]) / seconds["iterates"]),
+            ]
         )
-    return table
+    floor = f"floor {number(np.mean(tracking.floor))} in the mean, {number(tracking.floor[-1])}"
+    return Table(f"{name}: {floor} at the end; oscillation from step {began:.0f}", COLUMNS, rows)
 
 
-def _timed(loss, params, case, flows) -> Callable[[], object]:
-    """The last hundred steps, where a flow has the most to do; one program for each call."""
+def _last_steps(
+    loss: Callable[[PyTree], Array], params: PyTree, case: Case, flows: Mapping
+) -> Callable[[], PyTree]:
+    """Return a run of the last hundred steps, where a flow has the most to do."""
     tracker = rodflow.Tracker(loss, case.tx, flows, every=EVERY)
     state = tracker.init(params, case.warmup)
-    state, _ = tracker.run(state, 10)
-    for _ in range(case.num_steps // 100 - 2):
+    for _ in range(case.num_steps // 100 - 1):
         state, _ = tracker.run(state, 10)
     return partial(tracker.run, state, 10)

@@ -1,13 +1,13 @@
 """Rod flow of epochs: minibatches in a fixed order, by gradient descent at the edge.
 
-Forty points of sin(3 x) and a tanh network of 60 parameters. The batches are neighbouring points
-(*sorted*), every n-th point (*strided*), or all of the points each time (*alike*). Distances are
-means over the run. The least multiplier is the leftmost eigenvalue of the derivative of the epoch
-map that any record saw: where it leaves through -1, the epochs oscillate with period two
+A tanh network of 60 parameters is fitted to forty points of sin(3 x). The batches are neighbouring
+points (*sorted*), every n-th point (*strided*), or all of the points each time (*alike*). Distances
+are means over the run. The least multiplier is the leftmost eigenvalue of the derivative of the
+epoch map at any record: where it leaves through -1, the epochs oscillate with period two
 (`rodflow.maps.epoch`).
 """
 
-from functools import partial
+from collections.abc import Iterator
 
 import jax
 import jax.numpy as jnp
@@ -15,10 +15,9 @@ import numpy as np
 import optax
 from jax.flatten_util import ravel_pytree
 from jaxtyping import Array, Float, PyTree
-from rich.console import Console
-from rich.table import Table
 
 import rodflow
+from experiments.analysis.table import Table
 
 POINTS, WIDTH, WARMUP, EPOCHS, EVERY = 40, 20, 20, 400, 10
 CASES = {
@@ -28,14 +27,14 @@ CASES = {
     ("alike", 3): (0.2, 0.25, 0.3),
 }
 FLOWS = {
-    "stable": rodflow.StableFlow,
-    "corrected": partial(rodflow.StableFlow, corrected=True),
-    "rod": rodflow.RodFlow,
+    "stable": rodflow.StableFlow(),
+    "corrected": rodflow.StableFlow(corrected=True),
+    "rod": rodflow.RodFlow(),
 }
 
 
 def minibatches(order: str, count: int) -> rodflow.Minibatches:
-    """The points in `count` batches."""
+    """Return the points in `count` batches."""
     x = jnp.linspace(-2, 2, POINTS)
     if order == "alike":
         batches = jnp.stack([x] * count)
@@ -45,13 +44,13 @@ def minibatches(order: str, count: int) -> rodflow.Minibatches:
 
 
 def initial() -> PyTree[Float[Array, "..."]]:
-    """Parameters, as in the example of the README."""
+    """Draw parameters, as in the example of the README."""
     a, c = jax.random.normal(jax.random.key(0), (2, WIDTH))
     return {"a": a[None], "b": jnp.zeros(WIDTH), "c": c[:, None] / 5}
 
 
 def followed(loss: rodflow.Minibatches, rates: Float[Array, " lanes"]) -> rodflow.Tracking:
-    """Track the epochs of gradient descent at several rates; observes the map's derivative."""
+    """Track the epochs of gradient descent at several rates, and observe the map's derivative."""
 
     @jax.jit
     @jax.vmap
@@ -73,21 +72,20 @@ def followed(loss: rodflow.Minibatches, rates: Float[Array, " lanes"]) -> rodflo
     return lane(rates)
 
 
-def epochs(console: Console) -> None:
-    """Print what each flow of the epoch map makes of the runs."""
-    table = Table(title=f"distance to {EPOCHS} epochs of gradient descent, and the floor")
-    table.add_column("batches")
-    for heading in ("rate", *FLOWS, "floor", "oscillation", "rod's extent", "least multiplier"):
-        table.add_column(heading, justify="right")
+def epochs() -> Iterator[Table]:
+    """Compare the flows of the epoch map on every case."""
+    rows = []
     for (order, count), rates in CASES.items():
         lanes = followed(minibatches(order, count), jnp.array(rates))
         for index, rate in enumerate(rates):
             tracking = jax.tree.map(lambda leaf, i=index: np.asarray(leaf[i]), lanes)
             row = [np.mean(tracking.flows[name].distance) for name in FLOWS]
             row += [np.mean(tracking.floor), np.max(tracking.oscillation)]
-            row += [np.max(tracking.flows["rod"].extent), _least_multiplier(tracking.observed)]
-            table.add_row(f"{count}, {order}", f"{rate}", *(f"{x:.2g}" for x in row))
-    console.print(table)
+            row += [np.max(tracking.flows["rod"].extent), least_multiplier(tracking.observed)]
+            rows.append([f"{count}, {order}", f"{rate}", *(f"{x:.2g}" for x in row)])
+    measures = ("rate", *FLOWS, "floor", "oscillation", "rod's extent", "least multiplier")
+    title = f"distance to {EPOCHS} epochs of gradient descent, and the floor"
+    yield Table(title, ["batches", *measures], rows)
 
 
 def _loss(params: PyTree, x: Float[Array, " points"]) -> Float[Array, ""]:
@@ -95,8 +93,8 @@ def _loss(params: PyTree, x: Float[Array, " points"]) -> Float[Array, ""]:
     return jnp.mean((hidden @ params["c"] - jnp.sin(3 * x)[:, None]) ** 2)
 
 
-def _least_multiplier(derivatives: Float[np.ndarray, "records size size"]) -> complex:
-    """NaN where the run diverged."""
+def least_multiplier(derivatives: Float[np.ndarray, "records size size"]) -> complex:
+    """Return the leftmost eigenvalue of some matrices, NaN if the run diverged."""
     if not np.all(np.isfinite(derivatives)):
         return complex("nan")
     values = np.linalg.eigvals(derivatives).ravel()

@@ -1,92 +1,99 @@
-"""How large a network can be tracked: `python -m experiments bench memory [WIDTH ...]`.
+"""Memory of tracked runs: on each architecture, and of large networks.
 
-A causal transformer that sorts, trained by Adam for a few steps and followed by one flow at a time,
-each in a process of its own, whose peak memory is read at its end. *Allotted* is what XLA asks for
-the compiled run, in floats per parameter: three of them are the parameters and moments of Adam.
+On an architecture it is that beyond a gradient at two points, in units of the parameters and the
+optimizer state. Large networks are causal transformers that sort. One flow at a time follows them
+for a few steps, in a process of its own, whose peak memory is read at its end. *Allotted* is the
+memory that XLA asks for, in floats per parameter: three of them are the parameters and moments.
 """
 
-import argparse
-import json
 import resource
-import subprocess
-import sys
-import time
+from collections.abc import Iterator
+from functools import partial
 
 import jax
-from rich.console import Console
-from rich.table import Table
+import jax.numpy as jnp
 
 import rodflow
 from experiments import problems
+from experiments.analysis.table import Table
+from experiments.benchmarks.process import measured
 from experiments.configuration import config
 from experiments.configuration.functions import FlowName
 from experiments.setup import optimizers
+from experiments.setup.clock import timed
 
 WIDTHS = (80, 256, 800)  # 1e5, 1e6 and 1e7 parameters
-DATA = ("data=sorting", "data.size=16")
 FLOWS = ("none", "stable", "rod")
 STEPS = 2
 
 
-def measure(width: int, flow: str) -> dict[str, float]:
-    """Track a network of that width with one flow, and say what it took."""
-    chosen = config.load(["model=transformer", f"model.width={width}", *DATA])
+def memory() -> Iterator[Table]:
+    """Compile Adam with flows on each architecture and ask XLA for the memory that it needs."""
+    grid = config.load_study(["study=papers"]).grid
+    assert grid is not None
+    rows = []
+    for name in grid.problems:
+        chosen = config.load(grid.definitions[name])
+        problem = problems.raveled(problems.configured(chosen))
+        tx = optimizers.configured(chosen.optimizer)
+        params = problem.init(jax.random.key(0))
+        gradient = allotted(compiled(jax.vmap(jax.grad(problem.loss)), jnp.stack([params, params])))
+        held, beyond = 0, []
+        for flows in ({"rod": rodflow.RodFlow()}, None):
+            tracker = rodflow.Tracker(problem.loss, tx, flows)
+            state = jax.eval_shape(tracker.init, params)
+            held = sum(x.size * x.dtype.itemsize for x in jax.tree.leaves(state.run.state))
+            tracked = allotted(compiled(partial(tracker.run, num_records=1), state))
+            beyond.append(f"gradient + {(tracked - gradient) / held:.1f} x")
+        rows.append([name, f"{held / 1e3:.0f} kB", f"{gradient / 1e3:.0f} kB", *beyond])
+    columns = ["problem", "params and state", "doubled gradient", "rod", "stable and rod"]
+    yield Table("memory of a tracked run: Adam on each architecture", columns, rows)
+
+
+def large() -> Iterator[Table]:
+    """Measure every width with every flow."""
+    rows = []
+    for width in WIDTHS:
+        for flow in FLOWS:
+            found = measured(followed, width, flow)
+            floats, peak, seconds = (found[key] for key in ("floats", "peak", "seconds"))
+            row = f"{floats:.1f}", f"{peak:.2f}", f"{seconds:.3g}"
+            rows.append([f"{found['parameters']:.3g}", flow, *row])
+    columns = ["parameters", "flow", "allotted: floats each", "peak, GB", "s per step"]
+    yield Table("Adam on a transformer, one flow at a time", columns, rows)
+
+
+def followed(width: int, flow: str) -> dict[str, int | float]:
+    """Track a network of a width with one flow, and return its size, memory, time and distance."""
+    sorting = ["data=sorting", "data.size=16"]
+    chosen = config.load(["model=transformer", f"model.width={width}", *sorting])
     problem = problems.configured(chosen)
     flows = {} if flow == "none" else {flow: FlowName[flow](None)}
     tx = optimizers.configured(chosen.optimizer)
     tracker = rodflow.Tracker(problem.loss, tx, flows, every=STEPS)
     state = tracker.init(jax.jit(problem.init)(jax.random.key(0)), chosen.warmup)
     size = sum(leaf.size for leaf in jax.tree.leaves(state.start))
-    # Donated, the old state makes room for the new.
-    run = jax.jit(lambda s: tracker.run(s, 1), donate_argnums=0).lower(state).compile()
-    analysis = run.memory_analysis()
-    assert analysis is not None  # some backends do not tell
-    held = analysis.argument_size_in_bytes + analysis.output_size_in_bytes
-    allotted = held - analysis.alias_size_in_bytes + analysis.temp_size_in_bytes
-    begin = time.perf_counter()
-    state, tracking = jax.block_until_ready(run(state))
-    seconds = time.perf_counter() - begin
-    distance = float(tracking.flows[flow].distance[0]) if flows else 0.0
+    run = compiled(partial(tracker.run, num_records=1), state)
+    (_, tracking), seconds = timed(lambda: run(state))
     return {
         "parameters": size,
-        "floats": allotted / 4 / size,
+        "floats": allotted(run) / 4 / size,
         "peak": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 / 1e9,
         "seconds": seconds / STEPS,
-        "distance": distance,
+        "distance": float(tracking.flows[flow].distance[0]) if flows else 0.0,
     }
 
 
-def main() -> None:
-    """Entry point."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("widths", nargs="*", type=int, help="of the network; default: %(default)s")
-    parser.add_argument("--flow", choices=FLOWS, help="measure one width here, and print JSON")
-    arguments = parser.parse_args()
-    widths = arguments.widths or list(WIDTHS)
-    if arguments.flow is not None:
-        print(json.dumps(measure(widths[0], arguments.flow)))
-        return
-    table = Table(title="Adam on a transformer, one flow at a time")
-    for heading in ("parameters", "flow", "allotted: floats each", "peak, GB", "s per step"):
-        table.add_column(heading, justify="right")
-    for width in widths:
-        for flow in FLOWS:
-            command = [
-                sys.executable,
-                "-m",
-                "experiments.benchmarks.memory",
-                str(width),
-                "--flow",
-                flow,
-            ]
-            printed = subprocess.run(command, check=True, capture_output=True, text=True).stdout
-            found = json.loads(printed.splitlines()[-1])
-            floats, peak, seconds = (found[key] for key in ("floats", "peak", "seconds"))
-            row = f"{floats:.1f}", f"{peak:.2f}", f"{seconds:.3g}"
-            table.add_row(f"{found['parameters']:.3g}", flow, *row)
-    console = Console()
-    console.print(table)
+def compiled(function, argument) -> jax.stages.Compiled:
+    """Compile a function that gives its argument away: an old state makes room for the new one."""
+    return jax.jit(function, donate_argnums=0).lower(argument).compile()
 
 
-if __name__ == "__main__":
-    main()
+def allotted(program: jax.stages.Compiled, arguments: bool = True) -> int:
+    """Return the bytes of a program's results, temporary arrays and, if wanted, arguments."""
+    analysis = program.memory_analysis()
+    assert analysis is not None  # some backends do not tell
+    taken = analysis.output_size_in_bytes + analysis.temp_size_in_bytes
+    if not arguments:
+        return taken
+    return taken + analysis.argument_size_in_bytes - analysis.alias_size_in_bytes

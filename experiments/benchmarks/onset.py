@@ -1,12 +1,12 @@
-"""What starts the oscillation: the alternating part of the iterates, and that of the rod.
+"""The start of the oscillation: the alternating part of the iterates, and that of the rod.
 
-Along the sharpest direction (the top eigenvector of P^-1 H where the iterates are), on the MLP of
-`study=papers` at the learning rates of the study. What alternates in w[t] is
+Both are measured along the sharpest direction (the top eigenvector of P^-1 H at the iterates), on
+the MLP of `study=papers` at the learning rates of the study. The alternating part of w[t] is
 
     (-1)^t (w[t] - 8 w[t+1] + 28 w[t+2] - .. + w[t+8]) / 2^8,
 
-an eighth difference, which takes a smooth motion away but for its eighth derivative. The signed rod
-holds the same as x (`rodflow.flows.rod`), and starts from its seed where that is larger.
+an eighth difference, which removes a smooth motion but for its eighth derivative. The x of the
+signed rod is the same quantity (`rodflow.flows.rod`); it starts from its seed if that is larger.
 """
 
 from collections.abc import Iterator
@@ -17,23 +17,22 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
-from rich.console import Console
-from rich.table import Table
 
 import rodflow
 from experiments import problems
+from experiments.analysis.table import Table
 from experiments.configuration import config
 from experiments.setup import optimizers
-from rodflow.flows._critical import first_modes
 
 OPTIMIZERS = ("adam", "scalar_adam")
 ORDER = 8  # of the difference
 EVERY, RECORDS = 10, 20
-MODES = 4  # that are looked for
+MODES = 4  # in the search for the sharpest one
+COLUMNS = ["step", "effective sharpness", "iterates", "rod"]
 
 
 class Onset(NamedTuple):
-    """What is seen at a step: lengths along the sharpest direction."""
+    """Effective sharpness at a step, and lengths along the sharpest direction."""
 
     step: int
     sharpness: float
@@ -42,7 +41,7 @@ class Onset(NamedTuple):
 
 
 def alternating(path: Float[np.ndarray, "steps n"], step: int) -> Float[np.ndarray, " n"]:
-    """What alternates in w[t] at t = `step`, up to its sign; `path` has w[t] for all t."""
+    """Return the alternating part of w[t] at t = `step` up to its sign; `path` has all w[t]."""
     weights = [(-1) ** n * comb(ORDER, n) / 2**ORDER for n in range(ORDER + 1)]
     return np.tensordot(np.array(weights), path[step : step + ORDER + 1].astype(np.float64), axes=1)
 
@@ -50,10 +49,10 @@ def alternating(path: Float[np.ndarray, "steps n"], step: int) -> Float[np.ndarr
 def sharpest(
     iteration: rodflow.Iteration, state: rodflow.PhaseState
 ) -> tuple[Float[Array, ""], Float[Array, " n"]]:
-    """The effective sharpness, and the covector that takes lengths along its direction."""
-    modes = first_modes(iteration, state, MODES)
-    covector = modes.vectors[0] / jnp.sqrt(modes.response)
-    return modes.values[0] / 2, covector * jnp.linalg.norm(modes.displacements[0])
+    """Return the effective sharpness, and the covector that measures along its direction."""
+    modes = rodflow.CentralFlow(modes=MODES).init(iteration, state)  # it finds those of a start
+    vector, scale = modes.basis[0], modes.scale
+    return modes.sharpness[0], vector / scale * jnp.linalg.norm(scale * vector)
 
 
 def followed(
@@ -63,7 +62,7 @@ def followed(
     tx = optimizers.configured(
         config.load([f"optimizer={name}", f"optimizer.learning_rate={rate}"]).optimizer
     )
-    tracker = rodflow.Tracker(problem.loss, tx, {"rod": rodflow.RodFlow}, every=EVERY)
+    tracker = rodflow.Tracker(problem.loss, tx, {"rod": rodflow.RodFlow()}, every=EVERY)
     iteration = rodflow.Iteration(problem.loss, tx)
     params = problem.init(jax.random.key(0))
     state = jax.jit(lambda p: tracker.init(p, warmup))(params)
@@ -86,18 +85,16 @@ def followed(
         state = run(state)
 
 
-def onset(console: Console) -> None:
-    """Print both for each optimizer."""
+def onset() -> Iterator[Table]:
+    """Follow the alternating parts of each optimizer."""
     study = config.load_study(["study=papers"])
     assert study.grid is not None
+    problem = problems.raveled(problems.configured(config.load(study.grid.definitions["mlp"])))
     for name in OPTIMIZERS:
-        chosen = config.load(study.grid.definitions["mlp"])
-        problem = problems.raveled(problems.configured(chosen))
         rate = study.grid.learning_rates["mlp"][name]
-        table = Table(title=f"{name}({rate:g}) on the mlp: alternating part, sharpest direction")
-        for heading in ("step", "effective sharpness", "iterates", "rod"):
-            table.add_column(heading, justify="right")
-        for seen in followed(problem, name, rate, study.warmup):
-            lengths = (f"{length:.1e}" for length in (seen.iterates, seen.rod))
-            table.add_row(f"{seen.step}", f"{seen.sharpness:.2f}", *lengths)
-        console.print(table)
+        rows = [
+            [f"{x.step}", f"{x.sharpness:.2f}", f"{x.iterates:.1e}", f"{x.rod:.1e}"]
+            for x in followed(problem, name, rate, study.warmup)
+        ]
+        title = f"{name}({rate:g}) on the mlp: alternating part, sharpest direction"
+        yield Table(title, COLUMNS, rows)

@@ -32,10 +32,10 @@ def main(arguments: Sequence[str]) -> None:
     )
     chosen = parser.parse_args(arguments)
     with reported_in_one_line():
-        from experiments.report import __main__ as report
+        from experiments.report import output  # imports JAX, which takes a while
 
         if chosen.markdown:
-            report.print_markdown(chosen.folders)
+            print(output.markdown(chosen.folders))
         else:
-            output = chosen.output or chosen.folders[0] / "report.html"
-            report.write(chosen.folders, output, with_figures=not chosen.no_figures)
+            page = chosen.output or chosen.folders[0] / "report.html"
+            output.write(chosen.folders, page, with_figures=not chosen.no_figures)

@@ -17,18 +17,14 @@ from experiments.storage.files import write_atomically
 def app(composed: DictConfig) -> None:
     """Run what a composed configuration describes, and print its table."""
     with job(composed) as run:
-        # First of all, so that a folder that cannot be written costs no minutes of computing.
-        write_atomically(run.folder / "config.yaml", run.resolved.encode())
         set_up(run.console)
 
         from experiments.commands.progress import progress
         from experiments.report import figures, terminal
         from experiments.runs import single
-        from experiments.storage import results
 
         with progress("steps") as report:
-            measured = single.run(run.config, report)
-        results.save(measured, run.folder / "results.nc")
+            measured = single.run_in(run.folder, run.config, run.resolved, report)
         write_atomically(run.folder / "figure.png", figures.png(measured))
         run.console.print(terminal.table(measured))
         run.console.print(terminal.remarks(measured), highlight=False)

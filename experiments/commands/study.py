@@ -14,7 +14,6 @@ from omegaconf import DictConfig
 from experiments.commands.job import Job, job, said_where, set_up, start
 from experiments.configuration.config import CONFIGS, GridStudyConfig
 from experiments.storage.files import write_atomically
-from experiments.storage.locks import alone_in
 
 
 @hydra.main(config_path=str(CONFIGS), config_name="study", version_base="1.3")
@@ -32,23 +31,21 @@ def question(run: Job) -> None:
 
     runtime.use_all_cores()
 
+    from experiments.analysis.style import rendered
     from experiments.commands.progress import progress
-    from experiments.report import figures, terminal
+    from experiments.report import terminal
     from experiments.studies import running
-    from experiments.studies.study import being_shown
+    from experiments.studies.study import shown_of
 
     study = instantiate(run.config.study, _recursive_=False)  # it builds its data and models
-    with alone_in(run.folder):
-        with progress("parts") as report:
-            results = running.run(study, run.folder, run.resolved, report)
-        with being_shown(results):
-            drawn = study.figures(results)
-            tables, findings = study.tables(results), study.findings(results)
-        for name, figure in drawn.items():
-            write_atomically(run.folder / f"{name}.png", figures.rendered(figure, "png"))
-    for table in tables:
+    with progress("parts") as report:
+        results = running.run(study, run.folder, run.resolved, report)
+    shown = shown_of(results)
+    for name, figure in shown.figures().items():
+        write_atomically(run.folder / f"{name}.png", rendered(figure, "png"))
+    for table in shown.tables:
         run.console.print(terminal.as_table(table))
-    for sentence in findings:
+    for sentence in shown.findings:
         run.console.print(sentence, highlight=False)
 
 
@@ -56,17 +53,13 @@ def grid(run: Job) -> None:
     """Compute the cells of a grid, and print its tables."""
     from experiments.commands.progress import cell_progress
     from experiments.report import terminal
-    from experiments.runs import cell, grid
+    from experiments.runs import grid
 
     cells = grid.cells_of(run.config, run.folder)
-    with alone_in(run.folder):
-        for each in cells:
-            cell.check(each)
-        write_atomically(run.folder / "config.yaml", run.resolved.encode())
-        with cell_progress(run.console, cells) as progress:
-            done = grid.run(cells, run.config.grid.workers, progress)
-    run.console.print(terminal.study_table(done))
-    run.console.print(terminal.study_remarks(done), highlight=False)
+    with cell_progress(run.console, cells) as progress:
+        done = grid.run(cells, run.folder, run.resolved, run.config.grid.workers, progress)
+    run.console.print(terminal.grid_table(done))
+    run.console.print(terminal.grid_remarks(done), highlight=False)
 
 
 def main(arguments: Sequence[str]) -> None:

@@ -44,7 +44,7 @@ class Toy(NamedFunction):
 
 
 class FlowName(NamedFunction):
-    """Flows that a study can follow; the members build them from an iteration and a seed kappa."""
+    """Flows that a study can follow; the members make them from a seed kappa."""
 
     stable = "experiments.setup.flows.stable"
     corrected = "experiments.setup.flows.corrected"

@@ -1,4 +1,4 @@
-"""Training problems: a data set, a network and a loss make a function of the parameters."""
+"""Training problems: functions of the parameters, made of a data set, a network and a loss."""
 
 from collections.abc import Callable
 from typing import NamedTuple
@@ -18,7 +18,7 @@ from experiments.problems.models.model import Model
 
 
 class Problem(NamedTuple):
-    """A problem as two pure functions; both work under `jit` and `vmap`."""
+    """A loss and an initialisation, which both work under `jit` and `vmap`."""
 
     loss: Callable[[PyTree[Float[Array, "..."]]], Float[Array, ""]]
     """Parameters -> loss on the whole data set."""
@@ -32,16 +32,17 @@ def problem(
     loss: Callable[[Array, Array], Array],
     chunks: int | None = None,
 ) -> Problem:
-    """Close over a data set: `loss(params)` is the loss of the model on all of it.
+    """Make a problem whose `loss(params)` is the loss of a model on a whole data set.
 
     Args:
-        dataset: all samples.
-        model: the network.
-        loss: of outputs against targets, a mean over samples.
-        chunks: equal pieces of the data, of which one at a time is in memory with its activations.
+        dataset: All samples.
+        model: The network.
+        loss: The loss of outputs against targets, a mean over samples.
+        chunks: The number of equal pieces of the data whose gradients are taken one after the
+            other, to hold the activations of one piece in memory at a time; None for no pieces.
 
     Raises:
-        ValueError: the samples cannot be cut into so many equal pieces.
+        ValueError: The samples cannot be cut into so many equal pieces.
     """
 
     def batch_loss(params: PyTree[Float[Array, "..."]], batch: Dataset) -> Float[Array, ""]:
@@ -57,10 +58,11 @@ def problem(
 
 
 def raveled(problem: Problem) -> Problem:
-    """Return the problem with all its parameters in one vector, in the order of its leaves.
+    """Return the same problem with all parameters in one vector, in the order of its leaves.
 
-    For programs that hold many copies of the parameters: one that tracks several flows of a network
-    with 30 leaves compiles in a third of the time. Nothing may then depend on single leaves.
+    A program that holds many copies of the parameters, as one that tracks several flows, then
+    compiles in a third of the time for a network of 30 leaves. An optimizer must not depend on
+    single leaves.
     """
     like = jax.eval_shape(problem.init, jax.random.key(0))
     _, unravel = ravel_pytree(jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), like))
@@ -70,7 +72,7 @@ def raveled(problem: Problem) -> Problem:
 
 
 def compact(problem: Problem, tx: optax.GradientTransformation) -> Problem:
-    """Return the problem `raveled`, or unchanged for an optimizer that treats a matrix as one."""
+    """Return the problem `raveled`, or as it is if the optimizer depends on shapes of leaves."""
     return raveled(problem) if _ignores_shapes(problem, tx) else problem
 
 

@@ -8,7 +8,7 @@ from jaxtyping import Array, Float
 def squared_error(
     outputs: Float[Array, "*batch outputs"], targets: Float[Array, "*batch outputs"]
 ) -> Float[Array, ""]:
-    """Mean over samples and positions of half the summed squared error."""
+    """Mean over samples and positions of half the squared error, summed over outputs."""
     return 0.5 * jnp.mean(jnp.sum((outputs - targets) ** 2, axis=-1))
 
 

@@ -1,1 +1,1 @@
-"""The report of a study: one offline page, and the figures of a paper."""
+"""The report of runs, grids and studies: one offline page, and the figures of a paper."""

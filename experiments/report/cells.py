@@ -1,6 +1,5 @@
-"""What a report is of: the cells of tracked runs and the other studies, read from their files."""
+"""The content of a report: cells of grids, runs and studies, read from their files."""
 
-import json
 import re
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -10,7 +9,8 @@ import xarray as xr
 
 from experiments.analysis import summary
 from experiments.storage import results
-from experiments.studies.study import study_of
+from experiments.storage.job import Kind, seconds_beside
+from experiments.studies.study import Shown, shown_of, study_of
 
 NEEDED = {
     "dimension": {"seed", "flow", "step", "mode"},
@@ -41,10 +41,10 @@ def find(runs: Sequence[Path]) -> list[Path]:
 
 
 class Loaded(NamedTuple):
-    """What was found: the cells of tracked runs, and studies of another kind."""
+    """Results that were found: cells (a run is one of one seed), and studies as they are shown."""
 
     cells: list[xr.Dataset]
-    studies: list[xr.Dataset]
+    studies: list[Shown]
 
 
 def load_all(runs: Sequence[Path]) -> Loaded:
@@ -52,36 +52,32 @@ def load_all(runs: Sequence[Path]) -> Loaded:
 
     Raises:
         OSError: a file cannot be read, or is no netCDF file.
-        ValueError: a folder has no results, or there are none but of sweeps, or those of neither.
+        ValueError: a folder has no results or those of sweeps alone, or a file has other results.
     """
     found = find(runs)
-    loaded = [each for each in map(load, found) if "sweep" not in each.attrs]
+    loaded = [each for each in map(load, found) if each.attrs.get("kind") != Kind.SWEEP]
     if not loaded:
         raise ValueError(f"cannot use {found[0]}: {OF_A_SWEEP}")
     return Loaded(
-        [results for results in loaded if "study" not in results.attrs],
-        [results for results in loaded if "study" in results.attrs],
+        [results for results in loaded if results.attrs.get("kind") != Kind.STUDY],
+        [shown_of(results) for results in loaded if results.attrs.get("kind") == Kind.STUDY],
     )
 
 
 def load(path: Path) -> xr.Dataset:
-    """Read one cell, one study of another kind, or one sweep.
+    """Read the results of a cell, a run, a study or a sweep.
 
     Raises:
-        OSError: the file cannot be read, or is no netCDF file.
-        ValueError: it is broken inside, or the results of none of them.
+        OSError: the file cannot be read.
+        ValueError: the file is damaged, or has other results.
     """
-    try:
-        loaded = results.load(path)
-    except OSError:
-        raise
-    except Exception as error:  # whatever netCDF4 and xarray meet in a file that is broken inside
-        raise ValueError(f"cannot use {path}: {error}") from error
-    if "study" in loaded.attrs:
-        study_of(loaded)
-        return loaded.assign_attrs(folder=path.resolve().parent.name)
-    if "sweep" in loaded.attrs:
+    loaded = results.load(path)
+    kind = loaded.attrs.get("kind")
+    if kind == Kind.SWEEP:
         return loaded
+    if kind == Kind.STUDY:
+        study_of(loaded)
+        return _timed(loaded.assign_attrs(folder=path.resolve().parent.name), path)
     _check_cell(loaded, path)
     return _timed(loaded, path)
 
@@ -99,18 +95,15 @@ def _check_cell(cell: xr.Dataset, path: Path) -> None:
         raise ValueError(f"cannot use {path}: it has no stable flow, no seed or no step")
 
 
-def _timed(cell: xr.Dataset, path: Path) -> xr.Dataset:
-    # Beside the results of a study, so that these are the same bits whenever they are computed.
-    try:
-        taken = json.loads(path.with_name("seconds.json").read_bytes())
-        cell = cell.assign_attrs(seconds=float(taken["seconds"]))
-        if per_step := taken.get("per_step"):
-            flows = [per_step[str(flow)] / per_step["iterates"] for flow in cell.flow.values]
-            cell = cell.assign(relative_time=("flow", flows))
-    # What is not there or cannot be read is worth no more than a remark that is missing.
-    except (OSError, ValueError, KeyError, TypeError, ZeroDivisionError):
-        return cell
-    return cell
+def _timed(loaded: xr.Dataset, path: Path) -> xr.Dataset:
+    # Beside the results, so that these are the same bits whenever they are computed.
+    taken = seconds_beside(path, loaded)
+    if "seconds" in taken:
+        loaded = loaded.assign_attrs(seconds=float(taken["seconds"]))
+    if per_step := taken.get("per_step"):
+        flows = [per_step[str(flow)] / per_step["iterates"] for flow in loaded.flow.values]
+        loaded = loaded.assign(relative_time=("flow", flows))
+    return loaded
 
 
 def slugs(cells: summary.Cells) -> list[str]:

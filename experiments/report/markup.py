@@ -1,5 +1,6 @@
 """HTML as a tree, so that every text in it is escaped by construction."""
 
+from collections.abc import Iterable, Sequence
 from xml.etree.ElementTree import Element, tostring
 
 Node = Element
@@ -22,6 +23,20 @@ def node(tag: str, *children: Node | str, **attributes: str) -> Node:
     return made
 
 
+def table(
+    columns: Sequence[str], rows: Iterable[Sequence[Node | str]], class_: str, *caption: Node
+) -> Node:
+    """Make a table whose first column names the rows; an entry may be an element already."""
+    body = []
+    for name, *entries in rows:
+        first = name if isinstance(name, Node) else node("th", name, scope="row")
+        further = [node("td", x) if isinstance(x, str) else x for x in entries]
+        body.append(node("tr", first, *further))
+    head = node("tr", *(node("th", text, scope="col") for text in columns))
+    parts = (*caption, node("thead", head), node("tbody", *body))
+    return node("table", *parts, class_=class_)
+
+
 def document(root: Node) -> str:
-    """Serialize a whole page. What stands in `script` and `style` is taken as it is."""
+    """Serialize a whole page. The text of `script` and `style` is not escaped."""
     return "<!doctype html>\n" + tostring(root, encoding="unicode", method="html")

@@ -1,7 +1,7 @@
 """The report as one HTML file that opens from the disk and never asks the network for anything."""
 
 from base64 import b64encode
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -12,14 +12,20 @@ from plotly.offline import get_plotlyjs
 
 import rodflow
 from experiments.analysis import summary
-from experiments.analysis.verdicts import number, representative
-from experiments.report import figures, tables
+from experiments.analysis.numbers import number
+from experiments.analysis.style import rendered, style
+from experiments.analysis.verdicts import representative
+from experiments.report import tables
 from experiments.report.cells import slugs
+from experiments.report.maps import colour
 from experiments.report.markup import Node, document, node
 from experiments.report.series import series
-from experiments.studies.study import being_shown, study_of
+from experiments.studies.study import Shown
 
-# The browser itself refuses whatever is not in the file.
+Drawn = tuple[Shown, Mapping[str, Figure]]
+"""A study with its figures by name."""
+
+# Makes the browser refuse everything that is not in the file.
 POLICY = (
     "default-src 'none'; script-src 'unsafe-inline'; style-src 'unsafe-inline'; img-src data: blob:"
 )
@@ -33,14 +39,9 @@ EXPLANATION = (
 )
 
 
-def render(cells: summary.Cells, studies: Sequence[xr.Dataset] = ()) -> str:
-    """Make the page of tracked runs and of other studies."""
-    names = slugs(cells)
-    rows = summary.rows(cells)
-    links = {
-        (row, str(cell.attrs["optimizer"])): name
-        for row, cell, name in zip(rows, cells, names, strict=True)
-    }
+def render(cells: summary.Cells, studies: Sequence[Drawn] = ()) -> str:
+    """Make the page of cells and of studies with their figures."""
+    links = dict(zip(summary.places(cells), slugs(cells), strict=True))
     flows = summary.flows(cells)
     title = "How well do the flows follow the iterates?" if cells else "Studies"
     body = node(
@@ -53,8 +54,9 @@ def render(cells: summary.Cells, studies: Sequence[xr.Dataset] = ()) -> str:
     )
     main = body[1]
     main.extend([tables.overview(cells, flow, links) for flow in flows])
-    main.extend([study_section(results) for results in studies])
-    main.extend([section(*each) for each in zip(names, rows, cells, strict=True)])
+    main.extend([study_section(*drawn) for drawn in studies])
+    sections = zip(links.items(), cells, strict=True)
+    main.extend([section(name, row, cell) for ((row, _), name), cell in sections])
     for hidden in list(main.iter("div")):
         if hidden.get("data-flow") in flows[1:]:
             hidden.set("hidden", "hidden")
@@ -71,7 +73,7 @@ def render(cells: summary.Cells, studies: Sequence[xr.Dataset] = ()) -> str:
 
 
 def section(name: str, row: str, cell: xr.Dataset) -> Node:
-    """One cell: what was run, what each flow made of it, and the place for its panels."""
+    """Make the section of a cell: its setting, a table of the flows, and a place for its panels."""
     rate = f"{float(cell.learning_rate):g}" if "learning_rate" in cell else None
     chosen = representative(cell)
     seeds = [
@@ -90,29 +92,21 @@ def section(name: str, row: str, cell: xr.Dataset) -> Node:
     )
 
 
-def study_section(results: xr.Dataset) -> Node:
-    """One study that is no grid of tracked runs: its findings, tables and figures."""
-    study = study_of(results)
-    with being_shown(results):
-        findings = study.findings(results)
-        shown = [node("div", tables.plain(table), class_="wide") for table in study.tables(results)]
-        drawn = [
-            node("img", src=_embedded(figure), alt=name, class_="figure")
-            for name, figure in study.figures(results).items()
-        ]
+def study_section(shown: Shown, figures: Mapping[str, Figure]) -> Node:
+    """Make the section of a study: its findings, tables and figures."""
+    images = {
+        name: "data:image/png;base64," + b64encode(rendered(figure, "png")).decode()
+        for name, figure in figures.items()
+    }
     return node(
         "section",
-        node("h2", study.title),
-        _facts(results, {"folder": results.attrs.get("folder")}),
-        node("ul", *(node("li", sentence) for sentence in findings)),
-        *shown,
-        *drawn,
-        _configuration(results),
+        node("h2", shown.title),
+        _facts(shown.results, {"folder": shown.results.attrs.get("folder")}),
+        node("ul", *(node("li", sentence) for sentence in shown.findings)),
+        *(node("div", tables.plain(table), class_="wide") for table in shown.tables),
+        *(node("img", src=image, alt=name, class_="figure") for name, image in images.items()),
+        _configuration(shown.results),
     )
-
-
-def _embedded(figure: Figure) -> str:
-    return "data:image/png;base64," + b64encode(figures.rendered(figure, "png")).decode()
 
 
 def _facts(results: xr.Dataset, first: dict[str, str | None]) -> Node:
@@ -131,13 +125,13 @@ def _configuration(results: xr.Dataset) -> Node:
     return node("details", node("summary", "configuration"), node("pre", text))
 
 
-def _made(cells: summary.Cells, studies: Sequence[xr.Dataset]) -> str:
+def _made(cells: summary.Cells, studies: Sequence[Drawn]) -> str:
     when = datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC")
     seeds = sum(cell.sizes["seed"] for cell in cells)
-    every = [*cells, *studies]
+    every = [*cells, *(shown.results for shown, _ in studies)]
     sources = sorted({str(each.attrs["source"]) for each in every if "source" in each.attrs})
     computed = f" · computed with {'; '.join(sources)}" if sources else ""
-    counted = [(len(cells), "cells"), (seeds, "runs"), (len(studies), "studies of another kind")]
+    counted = [(len(cells), "cells"), (seeds, "runs"), (len(studies), "studies")]
     counts = ", ".join(f"{count} {what}" for count, what in counted if count)
     return (
         f"{counts}{computed} · made {when} with rodflow "
@@ -147,7 +141,7 @@ def _made(cells: summary.Cells, studies: Sequence[xr.Dataset]) -> str:
 
 def _switch(flows: list[str]) -> Node:
     labels = [
-        node("label", _radio("flow", flow, flow == flows[0]), f" {figures.style(flow).label}")
+        node("label", _radio("flow", flow, flow == flows[0]), f" {style(flow).label}")
         for flow in flows
     ]
     return node("fieldset", node("legend", "flow"), *labels, id="switch")
@@ -156,7 +150,7 @@ def _switch(flows: list[str]) -> Node:
 def _legend() -> list[Node | str]:
     scale = [0.01, 0.1, 1, 10, 100]
     swatches = [
-        node("i", f"{value:g}", class_="swatch", style=f"background:{figures.colour(value)}")
+        node("i", f"{value:g}", class_="swatch", style=f"background:{colour(value)}")
         for value in scale
     ]
     return [*swatches, node("i", "not at the edge", class_="swatch away"), " ", EXPLANATION]

@@ -1,4 +1,4 @@
-"""The tables of the page: architectures by optimizers, the worst cells, the flows of one cell."""
+"""Tables of the page: architectures by optimizers, the worst cells, the flows of one cell."""
 
 from collections.abc import Iterator
 
@@ -6,27 +6,26 @@ import numpy as np
 import xarray as xr
 
 from experiments.analysis import summary
-from experiments.analysis.verdicts import Divergence, Summary, Verdict, number, summarize
-from experiments.report import figures
+from experiments.analysis.numbers import number
+from experiments.analysis.style import style
+from experiments.analysis.table import Table
+from experiments.analysis.verdicts import Divergence, Summary, Verdict, summarize
+from experiments.report import markup
+from experiments.report.maps import colour
 from experiments.report.markup import Node, node
-from experiments.studies.study import Table
 
 FIRST = 10  # of the worst cells are shown at once
 
 
 def overview(cells: summary.Cells, flow: str, links: dict[tuple[str, str], str]) -> Node:
-    """The summary of a flow: one sentence, the table, and the worst cells."""
+    """Make the summary of a flow: one sentence, the table, and the worst cells."""
     rows, columns, entries = summary.grid(cells, flow)
-    head = node("tr", node("th"), *(node("th", name, scope="col") for name in columns))
+    places = {row: [(row, column) for column in columns] for row in rows}
     body = [
-        node(
-            "tr",
-            node("th", row, scope="row"),
-            *(entry(entries.get(at := (row, column)), links.get(at, "")) for column in columns),
-        )
-        for row in rows
+        [row, *(entry(entries.get(at), links.get(at, "")) for at in along)]
+        for row, along in places.items()
     ]
-    table = node("table", node("thead", head), node("tbody", *body), class_="map")
+    table = markup.table(["", *columns], body, "map")
     return node(
         "div",
         node("p", summary.overall(cells, flow), class_="overall"),
@@ -38,7 +37,7 @@ def overview(cells: summary.Cells, flow: str, links: dict[tuple[str, str], str])
 
 
 def entry(summarized: Summary | None, link: str) -> Node:
-    """One place of the table, coloured by the logarithm of the improvement."""
+    """Make one place of the table, coloured by the logarithm of the improvement."""
     if summarized is None:
         return node("td", class_="none")
     lines = [node("b", number(summarized.improvement))]
@@ -49,12 +48,12 @@ def entry(summarized: Summary | None, link: str) -> Node:
         lines.append(node("span", str(Verdict.NOT_AT_THE_EDGE)))
     looks = {"class_": "cell" if summarized.at_edge else "cell away"}
     if summarized.at_edge and not np.isnan(summarized.improvement):
-        looks["style"] = f"background:{figures.colour(summarized.improvement)}"
+        looks["style"] = f"background:{colour(summarized.improvement)}"
     return node("td", node("a", *lines, href=f"#{link}", title=summarized.reason), **looks)
 
 
 def divergences(summarized: Summary) -> Iterator[str]:
-    """Who diverged at which steps, a line each, short enough for a place in the table."""
+    """Describe divergences and their steps, a line for each model, short enough for the table."""
     by_name: dict[str, list[Divergence]] = {}
     for divergence in summarized.divergences:
         by_name.setdefault(divergence.who, []).append(divergence)
@@ -64,7 +63,7 @@ def divergences(summarized: Summary) -> Iterator[str]:
 
 
 def worst(cells: summary.Cells, flow: str, links: dict[tuple[str, str], str]) -> list[Node]:
-    """A list of all cells, the least improvement first; what comes later is folded away."""
+    """List all cells, the least improvement first; all but the first ones are folded away."""
     items = [
         node(
             "li",
@@ -81,39 +80,25 @@ def worst(cells: summary.Cells, flow: str, links: dict[tuple[str, str], str]) ->
 
 
 def flows(cell: xr.Dataset) -> Node:
-    """What each flow made of one cell."""
-    headings = (
-        *("", "improvement", "of each seed", "distance / floor", "mean loss error"),
-        "remarks",
-    )
+    """Tabulate the flows of one cell."""
+    columns = ["", "improvement", "of each seed", "distance / floor", "mean loss error", "remarks"]
     rows = []
     for name in map(str, cell.flow.values):
-        each = summarize(cell, name)
-        numbers = (
-            number(each.improvement),
-            ", ".join(number(value) for value in each.improvements),
-            number(each.over_floor, 2),
-            number(each.loss_error, 2),
-        )
-        key = node("i", style=f"border-color:{figures.style(name).color}")
+        each, look = summarize(cell, name), style(name)
+        reason = each.reason if name != "stable" else "the baseline"
         rows.append(
-            node(
-                "tr",
-                node("th", key, figures.style(name).label, scope="row"),
-                *(node("td", text) for text in numbers),
-                node("td", each.reason if name != "stable" else "the baseline", class_="text"),
-            )
+            [
+                node("th", node("i", style=f"border-color:{look.color}"), look.label, scope="row"),
+                number(each.improvement),
+                ", ".join(number(value) for value in each.improvements),
+                number(each.over_floor, 2),
+                number(each.loss_error, 2),
+                node("td", reason, class_="text"),
+            ]
         )
-    head = node("tr", *(node("th", text, scope="col") for text in headings))
-    return node("table", node("thead", head), node("tbody", *rows), class_="flows")
+    return markup.table(columns, rows, "flows")
 
 
 def plain(table: Table) -> Node:
-    """A table of a study."""
-    head = node("tr", *(node("th", text, scope="col") for text in table.columns))
-    body = [
-        node("tr", node("th", row[0], scope="row"), *(node("td", text) for text in row[1:]))
-        for row in table.rows
-    ]
-    caption = node("caption", table.title)
-    return node("table", caption, node("thead", head), node("tbody", *body), class_="flows")
+    """Render a table of a study."""
+    return markup.table(table.columns, table.rows, "flows", node("caption", table.title))

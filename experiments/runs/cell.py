@@ -1,14 +1,7 @@
-"""One cell of a study: an optimizer on a problem, its seeds the lanes of one program.
+"""Cells of a grid: an optimizer on a problem, its seeds the lanes of one program.
 
-A cell is run in segments. Each leaves its labelled records and then a checkpoint, both atomic, so
-that a run killed at any moment continues from its last whole segment and ends with the same bits.
-Once all segments are there they become `results.nc`, and the rest is removed.
-
-    folder/segment-0000.nc ...   records, of netCDF
-    folder/checkpoint            where iterates, twins and flows stand after so many segments
-    folder/results.nc            all records: the cell is finished
-    folder/seconds.json          wall-clock time it took, of all processes that worked on it, and
-                                 that of iterates and flows per optimizer step if it was compared
+A cell is run in segments. Each leaves its labelled records and then a checkpoint, so that a cell
+killed at any moment continues after its last whole segment and ends with the same bits.
 """
 
 import json
@@ -16,7 +9,7 @@ import time
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import equinox as eqx
 import jax
@@ -25,25 +18,19 @@ import xarray as xr
 from jaxtyping import PyTree
 
 import rodflow
-from experiments.storage import checkpoint
-from experiments.setup import optimizers
 from experiments import problems
-from experiments.storage import results
-from experiments.setup import clock as timing
 from experiments.configuration import config as configuration
 from experiments.configuration.config import RunConfig
-from experiments.setup.observers import flow_observer
-from experiments.setup.observers import observer
 from experiments.configuration.functions import FlowName
-from experiments.storage.files import remove_leftovers
-from experiments.storage.files import write_atomically
-
-TEMPORARY = ("segment-*.nc", "checkpoint")
-"""What is in the folder of a cell until it is finished."""
+from experiments.runs import records
+from experiments.setup import clock as timing
+from experiments.setup import optimizers
+from experiments.setup.observers import flow_observer, observer
+from experiments.storage.job import Job, Kind
 
 
 class Cell(NamedTuple):
-    """What a cell is, and where it is kept. `config.seed` counts for nothing: `seeds` do."""
+    """A cell and the folder that it is kept in; its seeds are `seeds` instead of `config.seed`."""
 
     problem: str
     config: RunConfig
@@ -55,12 +42,12 @@ class Cell(NamedTuple):
 
     @property
     def name(self) -> str:
-        """As in `vit/adam`."""
+        """Problem and optimizer, as in `vit/adam`."""
         return f"{self.problem}/{self.config.optimizer.name}"
 
     @property
     def segments(self) -> int:
-        """How many segments there are in all."""
+        """The number of segments in all."""
         return self.config.num_steps // self.config.every // self.records
 
     @property
@@ -69,87 +56,54 @@ class Cell(NamedTuple):
         return equal_pieces(self.config.num_steps // self.config.every, self.segment)
 
     @property
-    def identity(self) -> dict[str, str]:
-        """What the records depend on. How they are cut into segments is not part of it."""
+    def job(self) -> Job:
+        """Folder and identity of the cell."""
         flows = [flow.name for flow in self.flows]
-        cell = {"seeds": self.seeds, "flows": flows, "compared": self.compared}
-        return {"cell": json.dumps(cell), "run": configuration.identity(self.config)}
+        told = json.dumps({"seeds": self.seeds, "flows": flows, "compared": self.compared})
+        identity = {"cell": told, "run": configuration.identity(self.config)}
+        return Job(self.folder, Kind.CELL, identity, {"records": f"{self.records} in a segment"})
 
 
-def run(cell: Cell) -> xr.Dataset:
+def run(cell: Cell, report: Callable[[int, int], None] = lambda done, total: None) -> xr.Dataset:
     """Run a cell from where it stands to its end, and return its results.
 
-    Raises:
-        ValueError: what is in the folder is damaged or of another configuration; it stays.
-        OSError: something could not be written; what was written before stays.
-    """
-    if _results(cell).exists():
-        whole = finished(cell)
-        remove_leftovers(cell.folder, *TEMPORARY)
-        return whole
-    cell.folder.mkdir(parents=True, exist_ok=True)
-    begin = time.perf_counter()
-    start, advance, per_step = _programs(cell)
-    state, done, before = _resume(cell, start)
-    while done < cell.segments:
-        state, tracking = advance(state)
-        segment = results.labelled(tracking, cell.seeds, [flow.name for flow in cell.flows])
-        results.save(segment, _segment(cell, done))
-        done += 1
-        seconds = before + time.perf_counter() - begin
-        header = {"done": done, "records": cell.records, "seconds": seconds}
-        checkpoint.save(_checkpoint(cell), state, header | cell.identity | made_by())
-    times = {"per_step": per_step(state)} if cell.compared else {}
-    whole = results.finished([_load(_segment(cell, k)) for k in range(done)], cell.config)
-    whole.attrs |= {"problem": cell.problem, "identity": json.dumps(cell.identity)}
-    seconds = before + time.perf_counter() - begin
-    times |= {"seconds": seconds}
-    write_atomically(cell.folder / "seconds.json", json.dumps(times).encode())
-    results.save(whole, _results(cell))
-    remove_leftovers(cell.folder, *TEMPORARY)
-    return whole
-
-
-def finished(cell: Cell) -> xr.Dataset:
-    """Read the results of a cell that was run to its end.
+    Args:
+        cell: The cell.
+        report: Called after each segment, with the segments done and the segments in total.
 
     Raises:
-        ValueError: they are damaged, or of another configuration.
+        ValueError: Something in the folder is damaged or of another job; it stays.
+        OSError: Something could not be written; what was written before stays.
     """
-    path = _results(cell)
-    whole = _load(path)
-    check_same(path, json.loads(whole.attrs["identity"]), cell.identity)
-    return whole
+    job = cell.job
+    # The worker of a grid that was just killed may live for a moment longer than the grid.
+    with job.working(wait=True) as finished:
+        if finished is not None:
+            return finished
+        begin = time.perf_counter()
+        start, advance, per_step = _programs(cell)
+        state, done = _resumed(job, start)
+        while done < cell.segments:
+            state, tracking = jax.block_until_ready(advance(state))
+            segment = records.labelled(tracking, cell.seeds, [flow.name for flow in cell.flows])
+            now = time.perf_counter()
+            job.save(_name(done), segment, now - begin)
+            begin, done = now, done + 1
+            job.save_checkpoint(state, done)
+            report(done, cell.segments)
+        times = {"per_step": per_step(state)} if cell.compared else {}
+        segments, seconds = zip(*(job.load(_name(k)) for k in range(done)), strict=True)
+        whole = records.finished(segments, cell.config).assign_attrs(problem=cell.problem)
+        return job.finish(whole, sum(seconds) + time.perf_counter() - begin, **times)
 
 
-def check(cell: Cell) -> None:
-    """Refuse a folder with results or a checkpoint of another configuration.
-
-    Raises:
-        ValueError: it is, or what is there is damaged.
-    """
-    if _results(cell).exists():
-        finished(cell)
-    elif _checkpoint(cell).exists():
-        _check_header(cell, checkpoint.header(_checkpoint(cell)))
+def equal_pieces(records: int, most: int) -> int:
+    """Return the largest size of equal pieces, of at most `most` records each."""
+    return max(n for n in range(1, most + 1) if records % n == 0)
 
 
-def segments_of(cell: Cell) -> int:
-    """Count the segments that are complete."""
-    if _results(cell).exists():
-        return cell.segments
-    return len(list(cell.folder.glob("segment-*.nc")))
-
-
-class _Programs(NamedTuple):
-    """The start of all lanes, what moves them by one segment, and what times their flows."""
-
-    start: Callable[[], PyTree]
-    advance: Callable[[PyTree], tuple]
-    per_step: Callable[[PyTree], dict[str, float]]
-
-
-def _programs(cell: Cell) -> _Programs:
+def _programs(cell: Cell) -> tuple[Callable[[], PyTree], Callable, Callable]:
+    """Return what starts all lanes, what moves them by one segment, and what times their flows."""
     config = cell.config
     tx = optimizers.configured(config.optimizer)
     problem = problems.compact(problems.configured(config), tx)
@@ -182,75 +136,20 @@ def _programs(cell: Cell) -> _Programs:
         chosen = {name: flows[name] for name in names}
         return rodflow.Tracker(problem.loss, tx, chosen, every=config.every)
 
-    return _Programs(
-        partial(start, params, keys),
-        lambda state: jax.block_until_ready(advance(state)),
-        lambda state: timing.per_step(tracker_of, state, cell.records),
-    )
+    per_step = partial(timing.per_step, tracker_of, records=cell.records)
+    return partial(start, params, keys), advance, per_step
 
 
-def _resume(cell: Cell, start: Callable[[], PyTree]) -> tuple[PyTree, int, float]:
-    """The state, the segments done and the seconds spent, from the checkpoint if there is one."""
-    path = _checkpoint(cell)
-    if not path.exists():
-        return start(), 0, 0.0
-    state, header = checkpoint.load(path, eqx.filter_eval_shape(start))
-    _check_header(cell, header)
-    for k in range(header["done"]):
-        _load(_segment(cell, k))
-    return jax.tree.map(jnp.asarray, state), header["done"], header["seconds"]
-
-
-def _check_header(cell: Cell, header: dict[str, Any]) -> None:
-    check_same(_checkpoint(cell), header, cell.identity | made_by() | {"records": cell.records})
-
-
-def _load(path: Path) -> xr.Dataset:
+def _resumed(job: Job, start: Callable[[], PyTree]) -> tuple[PyTree, int]:
+    """Return the state and the number of segments done, from the checkpoint if there is one."""
     try:
-        return results.load(path)
+        state, done = job.load_checkpoint(eqx.filter_eval_shape(start))
     except FileNotFoundError:
-        raise
-    except Exception as error:
-        raise ValueError(
-            f"{path} is damaged; delete its folder to begin this cell again"
-        ) from error
+        return start(), 0
+    for k in range(done):
+        job.load(_name(k))
+    return jax.tree.map(jnp.asarray, state), done
 
 
-def check_same(path: Path, found: dict, wanted: dict) -> None:
-    """Refuse what was found in a file if it is of another configuration.
-
-    Raises:
-        ValueError: it is; the message shows the first difference.
-    """
-    for key, value in wanted.items():
-        if found.get(key) != value:
-            old, new = str(found.get(key)).splitlines(), str(value).splitlines()
-            differing = [pair for pair in zip(old, new, strict=False) if pair[0] != pair[1]]
-            was, now = differing[0] if differing else (old[-1:], new[-1:])
-            raise ValueError(
-                f"{path} is of another configuration ({was} there, {now} here); choose another "
-                "folder with hydra.run.dir=FOLDER, or delete it"
-            )
-
-
-def made_by() -> dict[str, str]:
-    """What has made the numbers, without which they are not the same bit for bit."""
-    # Half a run by one version and half by another would be the run of neither.
-    return {"source": results.source(), "device": jax.devices()[0].device_kind}
-
-
-def _results(cell: Cell) -> Path:
-    return cell.folder / "results.nc"
-
-
-def _segment(cell: Cell, index: int) -> Path:
-    return cell.folder / f"segment-{index:04d}.nc"
-
-
-def _checkpoint(cell: Cell) -> Path:
-    return cell.folder / "checkpoint"
-
-
-def equal_pieces(records: int, most: int) -> int:
-    """Return the largest size of equal pieces, of at most `most` records each."""
-    return max(n for n in range(1, most + 1) if records % n == 0)
+def _name(segment: int) -> str:
+    return f"{segment:04d}"

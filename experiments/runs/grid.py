@@ -1,9 +1,9 @@
-"""A study of many cells, optimizers x problems: run what is not finished, in one folder.
+"""Grids of cells, optimizers x problems: run what is not finished, in one folder.
 
 Cells differ in structure and take one compiled program each; `grid.workers` of them are in work at
 a time, each in a process of its own (two programs of JAX in threads of one process can wait for
 each other forever on a machine of two cores). The folder says all there is to know about progress,
-so the same command continues a study that was killed, and a longer list of optimizers or problems
+so the same command continues a grid that was killed, and a longer list of optimizers or problems
 extends one.
 """
 
@@ -13,11 +13,11 @@ from pathlib import Path
 
 import xarray as xr
 
+from experiments.configuration.config import GridStudyConfig, RunConfig, load
 from experiments.runs import cell as cells
 from experiments.runs import workers
 from experiments.runs.cell import Cell
-from experiments.configuration.config import GridStudyConfig, RunConfig
-from experiments.configuration.config import load
+from experiments.storage.job import Job, Kind
 
 PERIOD = 1.0  # seconds between two looks at the progress
 
@@ -26,7 +26,7 @@ def composed(config: GridStudyConfig) -> Iterator[tuple[str, str, RunConfig]]:
     """Resolve every cell as (problem, optimizer, configuration), at default learning rates.
 
     Raises:
-        ValueError: a cell cannot be configured.
+        ValueError: A cell cannot be configured.
     """
     grid = config.grid
     shared = [f"{key}={getattr(config, key)}" for key in ("warmup", "num_steps", "every", "twins")]
@@ -40,10 +40,10 @@ def composed(config: GridStudyConfig) -> Iterator[tuple[str, str, RunConfig]]:
 
 
 def cells_of(config: GridStudyConfig, folder: Path) -> list[Cell]:
-    """List the cells of a study, problem by problem.
+    """List the cells of a grid, problem by problem.
 
     Raises:
-        ValueError: a cell cannot be configured, or has no learning rate.
+        ValueError: A cell cannot be configured, or has no learning rate.
     """
     grid = config.grid
     found = []
@@ -63,32 +63,51 @@ def cells_of(config: GridStudyConfig, folder: Path) -> list[Cell]:
 
 
 def run(
-    study: list[Cell], count: int, report: Callable[[Cell, int, xr.Dataset | None], None]
+    grid: list[Cell],
+    folder: Path,
+    resolved: str,
+    count: int,
+    report: Callable[[Cell, int, xr.Dataset | None], None],
 ) -> list[xr.Dataset]:
     """Run all cells that are not finished.
 
     Args:
-        study: the cells.
-        count: how many are in work at a time.
-        report: called with a cell, its segments that are complete, and its results at its end.
+        grid: The cells.
+        folder: The folder that theirs are in.
+        resolved: The configuration as YAML, which is left in the folder.
+        count: Number of cells in work at a time.
+        report: Called with a cell, its segments that are complete, and its results at its end.
 
     Returns:
         The results of all cells, in their order.
+
+    Raises:
+        ValueError: Something in a folder is damaged or of another job; all stays.
+        OSError: Something could not be written, or a worker was killed; all stays.
     """
+    for cell in grid:
+        cell.job.check()
     results = {}
-    with workers.pool(count) as pool:
-        futures = {pool.submit(workers.run_cell, cell): cell for cell in study}
-        try:
-            while len(results) < len(study):
-                done = wait(futures, PERIOD, FIRST_COMPLETED).done
+
+    def look() -> None:
+        for cell in grid:
+            if cell.name not in results:
+                if (found := cell.job.finished()) is not None:
+                    results[cell.name] = found
+                report(cell, cell.segments if found is not None else cell.job.complete, found)
+
+    look()
+    if todo := [cell for cell in grid if cell.name not in results]:
+        with Job(folder, Kind.GRID, {}).working(resolved), workers.pool(count) as pool:
+            futures = {pool.submit(run_cell, cell) for cell in todo}
+            while futures:
+                done, futures = wait(futures, PERIOD, FIRST_COMPLETED)
                 for future in done:
-                    cell = futures.pop(future)
                     future.result()
-                    results[cell.name] = cells.finished(cell)
-                    report(cell, cell.segments, results[cell.name])
-                for cell in futures.values():
-                    report(cell, cells.segments_of(cell), None)
-        except BaseException:
-            workers.stop(pool)
-            raise
-    return [results[cell.name] for cell in study]
+                look()
+    return [results[cell.name] for cell in grid]
+
+
+def run_cell(cell: Cell) -> None:
+    """Run a cell to its end; its results are in its folder."""
+    cells.run(cell)

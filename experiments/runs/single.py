@@ -3,6 +3,7 @@
 import time
 from collections.abc import Callable, Iterator
 from functools import partial
+from pathlib import Path
 
 import jax
 import jax.numpy as jnp
@@ -10,26 +11,50 @@ import xarray as xr
 from jaxtyping import PyTree
 
 import rodflow
-from experiments.setup import flows
-from experiments.setup import optimizers
 from experiments import problems
-from experiments.storage import results
-from experiments.runs.cell import equal_pieces
+from experiments.configuration import config as configuration
 from experiments.configuration.config import RunConfig
+from experiments.runs import records
+from experiments.runs.cell import equal_pieces
+from experiments.setup import flows, optimizers
 from experiments.setup.observers import observer
+from experiments.storage.job import Job, Kind
 
-CHUNKS = 20  # pieces that the progress bar moves in, at least
+Report = Callable[[str, int, int], None]
+
+CHUNKS = 20  # steps of the progress bar, at least
 
 
-def run(config: RunConfig, report: Callable[[str, int, int], None]) -> xr.Dataset:
+def run_in(folder: Path, config: RunConfig, resolved: str, report: Report) -> xr.Dataset:
+    """Run the main job in a folder, or read its results if they are there.
+
+    Args:
+        folder: The folder.
+        config: Configuration of the run.
+        resolved: The configuration as YAML, which is left in the folder.
+        report: As for `run`.
+
+    Raises:
+        ValueError: The folder is in use, or holds another job; all stays.
+        OSError: Something could not be written.
+    """
+    job = Job(folder, Kind.RUN, {"run": configuration.identity(config)})
+    with job.working(resolved) as finished:
+        if finished is not None:
+            return finished
+        begin = time.perf_counter()
+        return job.finish(run(config, report), time.perf_counter() - begin)
+
+
+def run(config: RunConfig, report: Report) -> xr.Dataset:
     """Run the main job.
 
     The numbers come from one program in which the iterates, their twins and both flows move in
     lockstep. The times come from smaller programs, each run once to compile and once for the clock.
 
     Args:
-        config: what to run.
-        report: called with what is being done, the steps done, and the steps in total.
+        config: Configuration of the run.
+        report: Called with the action, the steps done, and the steps in total.
 
     Returns:
         The labelled results.
@@ -47,7 +72,7 @@ def run(config: RunConfig, report: Callable[[str, int, int], None]) -> xr.Datase
 
     def clock(label: str, flows: dict) -> float:
         tracker, state = start(flows=flows)
-        jax.block_until_ready(tracker.run(state, _chunk(config)))
+        jax.block_until_ready(tracker.run(state, chunk_of(config)))
         begin = time.perf_counter()
         for _ in _advance(tracker, state, config, partial(report, label)):
             pass
@@ -61,13 +86,14 @@ def run(config: RunConfig, report: Callable[[str, int, int], None]) -> xr.Datase
     seconds = {"discrete": clock("timing the iterates", {})}
     for name, flow in followed.items():
         seconds[name] = clock(f"timing the {name} flow", {name: flow}) - seconds["discrete"]
-    labelled = results.labelled(tracking, [config.seed], list(followed))
-    return results.timed(results.finished([labelled], config), seconds)
+    labelled = records.labelled(tracking, [config.seed], list(followed))
+    return records.timed(records.finished([labelled], config), seconds)
 
 
-def _chunk(config: RunConfig) -> int:
-    records = config.num_steps // config.every
-    return equal_pieces(records, max(1, records // CHUNKS))
+def chunk_of(config: RunConfig) -> int:
+    """Return the number of records that the progress bar moves by."""
+    count = config.num_steps // config.every
+    return equal_pieces(count, max(1, count // CHUNKS))
 
 
 def _advance(
@@ -76,7 +102,7 @@ def _advance(
     config: RunConfig,
     report: Callable[[int, int], None],
 ) -> Iterator[rodflow.Tracking]:
-    chunk = _chunk(config)
+    chunk = chunk_of(config)
     for done in range(chunk, config.num_steps // config.every + 1, chunk):
         state, tracking = tracker.run(state, chunk)
         yield jax.block_until_ready(tracking)

@@ -1,1 +1,1 @@
-"""Objects that a configuration names: optimizers, flows, observers, and how JAX is set up."""
+"""Set-up of runs: optimizers, flows and observers that a configuration names, JAX, and a clock."""

@@ -1,4 +1,4 @@
-"""What is observed along the iterates and the flows besides what tracking records."""
+"""Observers of iterates and flows: numbers that are recorded beside those of tracking."""
 
 from collections.abc import Callable
 
@@ -15,7 +15,7 @@ MODES = 2  # leading eigenvalues
 def observer(
     problem: Problem, tx: optax.GradientTransformation
 ) -> Callable[[rodflow.PhaseState], dict[str, Float[Array, "..."]]]:
-    """Return a function of the iterate: leading effective sharpnesses and the gradient's norm."""
+    """Return a function from an iterate to leading effective sharpnesses and gradient norm."""
 
     def observe(state: rodflow.PhaseState) -> dict[str, Float[Array, "..."]]:
         return {
@@ -29,7 +29,7 @@ def observer(
 def flow_observer(
     problem: Problem, tx: optax.GradientTransformation
 ) -> Callable[[rodflow.PhaseState], dict[str, Float[Array, ""]]]:
-    """Return a function of the centre of a flow: the largest effective sharpness."""
+    """Return a function from the centre of a flow to the largest effective sharpness."""
 
     def observe(state: rodflow.PhaseState) -> dict[str, Float[Array, ""]]:
         return {"effective_sharpness": effective_sharpness(problem, tx, state)[0]}
@@ -40,6 +40,7 @@ def flow_observer(
 def effective_sharpness(
     problem: Problem, tx: optax.GradientTransformation, state: rodflow.PhaseState, k: int = 1
 ) -> Float[Array, " k"]:
-    """Return the k largest, in the metric of the chain; `factors` precondition with matrices."""
+    """Return the k largest effective sharpnesses, in the metric of the chain."""
+    # A chain with Kronecker factors in its state preconditions with matrices.
     elementwise = optax.tree.get(state.opt_state, "factors") is None
     return rodflow.effective_sharpness(problem.loss, tx, state, k, elementwise)

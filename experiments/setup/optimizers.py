@@ -1,9 +1,9 @@
 """Optimizers that a configuration names, as Optax chains.
 
-Those of the papers by their names in the library, and further ones: what is warmed up or compared
-with it, and what divides by no root. Any of them takes `warmup_steps` among its hyperparameters:
-step t, counted from 1 and from the first that moves parameters, then has min(t, T) / T times the
-learning rate.
+The optimizers of the papers have their names in the library. Further ones have a warmup, are
+compared with it, or divide by no root. Any of them takes `warmup_steps` among its hyperparameters:
+with T of them, step t has min(t, T) / T times the learning rate, counted from 1 at the first step
+that moves parameters.
 """
 
 import inspect
@@ -36,7 +36,7 @@ def configured(config: OptimizerConfig) -> optax.GradientTransformation:
     """Build the Optax chain that a configuration names; its numbers may be traced.
 
     Raises:
-        ValueError: there is no such optimizer, it has no such hyperparameter, or it lacks one.
+        ValueError: The optimizer does not exist, has no such hyperparameter, or lacks one.
     """
     if config.name not in CONSTRUCTORS:
         allowed = ", ".join(CONSTRUCTORS)
@@ -55,7 +55,7 @@ def configured(config: OptimizerConfig) -> optax.GradientTransformation:
     rate: optax.ScalarOrSchedule = config.learning_rate
     if WARMUP in hyperparameters:
         ramp = warmed_up(rate, hyperparameters.pop(WARMUP))
-        # Before parameters move, if an optimizer has such steps.
+        # Some optimizers have steps that do not move parameters; the ramp begins after them.
         known = {name: parameter.default for name, parameter in parameters.items()}
         wait = (known | hyperparameters).get("num_steps", 0)
         rate = lambda count: ramp(count - wait)  # noqa: E731
@@ -70,13 +70,13 @@ def configured(config: OptimizerConfig) -> optax.GradientTransformation:
 
 
 def structural(optimizer: str) -> set[str]:
-    """The hyperparameters of an optimizer that its program depends on: they cannot be traced."""
+    """Return the names of hyperparameters that a program depends on and that cannot be traced."""
     parameters = _parameters(optimizer)
     return {name for name, parameter in parameters.items() if parameter.annotation in _KINDS}
 
 
 def _parameters(optimizer: str) -> dict[str, inspect.Parameter]:
-    """What a constructor takes besides the learning rate and, as they are no numbers, dtypes."""
+    """Return the parameters of a constructor but the learning rate and dtypes (not numbers)."""
     taken = inspect.signature(CONSTRUCTORS[optimizer]).parameters
     return {
         name: parameter
@@ -88,5 +88,5 @@ def _parameters(optimizer: str) -> dict[str, inspect.Parameter]:
 def warmed_up(
     learning_rate: float | Float[Array, ""], steps: float | Float[Array, ""]
 ) -> optax.Schedule:
-    """Linear warmup: the rate at step t, counted from 1, is min(t, T) / T times the whole."""
+    """Make a linear warmup: the rate of step t, counted from 1, is min(t, T) / T of the whole."""
     return lambda count: learning_rate * jnp.minimum((count + 1) / jnp.maximum(steps, 1), 1.0)

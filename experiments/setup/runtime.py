@@ -1,6 +1,6 @@
-"""How an experiment sets JAX up: exact matrix products, a compilation cache, no chatter.
+"""Set-up of JAX: exact matrix products, a cache of compiled programs, no chatter, all devices.
 
-The library itself sets no flag; an application may.
+The library sets no flag of JAX; an application may.
 """
 
 import contextlib
@@ -13,17 +13,17 @@ from pathlib import Path
 
 from experiments.configuration.sweep import DistributedConfig
 
-LINGER = 3  # seconds that the coordinator stays at the end: processes abort when it goes first
+LINGER = 3  # seconds that the coordinator waits at the end: others abort if it leaves first
 
 
 def configure() -> list[str]:
-    """Set JAX up; call it before the first computation.
+    """Set JAX up before the first computation.
 
     Returns:
         Remarks for the user, one line each; usually none.
     """
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")  # the C++ side of JAX reads it on import
-    # The workers of a study share a GPU, and JAX would take three quarters of it for each of them.
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")  # read when JAX is imported
+    # Workers share a GPU, of which JAX would otherwise allocate three quarters for each of them.
     os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")
 
     import jax
@@ -31,7 +31,7 @@ def configure() -> list[str]:
     exact_products()
     for chatty in ("jax", "matplotlib"):
         logging.getLogger(chatty).setLevel(logging.ERROR)
-    # A full disk must not spoil a run only because a compiled program could not be kept.
+    # A run goes on if a compiled program cannot be kept, for example on a full disk.
     warnings.filterwarnings("ignore", message="Error (reading|writing) persistent comp")
     folder = cache_folder()
     try:
@@ -48,8 +48,8 @@ def configure() -> list[str]:
 def exact_products() -> None:
     """Compute matrix products in the precision of their inputs.
 
-    Accelerators round them to 10 bits or fewer by default, which would be taken for a difference
-    between a flow and the iterates.
+    Accelerators round inputs to 10 bits or fewer by default. The errors would be mistaken for a
+    difference between a flow and the iterates.
     """
     import jax
 
@@ -58,9 +58,9 @@ def exact_products() -> None:
 
 @contextlib.contextmanager
 def joined(distributed: DistributedConfig | None) -> Iterator[None]:
-    """Make all devices of this host usable, and the other processes known if that is asked for.
+    """Use all devices of this host and, if a coordinator is configured, join other processes.
 
-    Enter it before anything asks JAX for its devices.
+    The context is to be entered before anything asks JAX for its devices.
     """
     import jax
 
@@ -68,28 +68,28 @@ def joined(distributed: DistributedConfig | None) -> Iterator[None]:
     if distributed is None or distributed.coordinator is None:
         yield
         return
-    jax.config.update("jax_enable_recoverability", True)  # others survive a process that is lost
+    jax.config.update("jax_enable_recoverability", True)  # processes survive the loss of another
     if distributed.coordinator == "auto":
         jax.distributed.initialize()
     else:
         jax.distributed.initialize(
             distributed.coordinator, distributed.num_processes, distributed.process_id
         )
-    jax.devices()  # waits for the others, which it must not do while it has what they wait for
+    jax.devices()  # waits for the others here, before this process holds a lock they wait for
     yield
     if jax.process_index() == 0:
         time.sleep(LINGER)
 
 
 def use_all_cores() -> None:
-    """Make each core of a CPU a device: XLA spreads small operations over no more than one.
+    """Make each core of a CPU a device, as XLA runs small operations on one core only.
 
-    Call it before anything asks JAX for its devices.
+    This is to be called before anything asks JAX for its devices.
     """
     import jax
 
     if "xla_force_host_platform_device_count" not in os.environ.get("XLA_FLAGS", ""):
-        with contextlib.suppress(RuntimeError):  # a worker of --multirun has its devices already
+        with contextlib.suppress(RuntimeError):  # workers of --multirun have devices already
             jax.config.update("jax_num_cpu_devices", cores())
 
 
@@ -99,7 +99,7 @@ def cores() -> int:
 
 
 def cache_folder() -> Path:
-    """Return where compiled programs are kept between runs, in the user's cache folder."""
+    """Return the folder that keeps compiled programs between runs, in the user's cache folder."""
     if chosen := os.environ.get("JAX_COMPILATION_CACHE_DIR"):
         return Path(chosen)
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "rodflow"

@@ -1,1 +1,1 @@
-"""Files that are whole or absent: results, checkpoints and locks."""
+"""Files that are whole or absent, and the protocol by which jobs store and resume their work."""

@@ -1,7 +1,10 @@
-"""Files that are either whole or absent."""
+"""Files that are either whole or absent, and documents that know when they are damaged."""
 
+import hashlib
+import json
 import os
 from pathlib import Path
+from typing import Any
 
 
 def write_atomically(path: Path, content: bytes) -> None:
@@ -12,11 +15,11 @@ def write_atomically(path: Path, content: bytes) -> None:
     one is gone.
 
     Args:
-        path: where; the folder has to exist.
-        content: all of the new file.
+        path: Name of the file; its folder has to exist.
+        content: All of the new file.
 
     Raises:
-        OSError: with `path` as its file name, whatever step failed.
+        OSError: Some step failed; the error names `path`, whatever step it was.
     """
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
@@ -33,21 +36,42 @@ def write_atomically(path: Path, content: bytes) -> None:
         raise OSError(error.errno, error.strerror, str(path)) from error
 
 
-def remove_leftovers(folder: Path, *patterns: str) -> None:
-    """Remove what a finished job no longer needs, and the temporary files of killed ones.
+def save(path: Path, document: dict[str, Any], payload: bytes = b"") -> None:
+    """Write a document atomically: a line of JSON with its own checksum, and that of the payload.
 
-    Args:
-        folder: of the job, of which no other process is writing files.
-        patterns: of names.
+    Raises:
+        OSError: It could not be written; whatever was there before still is.
     """
-    for pattern in (*patterns, ".*.tmp"):
-        for path in folder.glob(pattern):
-            path.unlink(missing_ok=True)
+    document = document | {"payload": _checksum(payload)}
+    line = json.dumps(document | {"document": _checksum(json.dumps(document).encode())})
+    write_atomically(path, line.encode() + b"\n" + payload)
+
+
+def load(path: Path) -> tuple[dict[str, Any], bytes]:
+    """Read a document and its payload.
+
+    Raises:
+        FileNotFoundError: There is no such file.
+        ValueError: It is damaged.
+    """
+    line, _, payload = path.read_bytes().partition(b"\n")
+    try:
+        document = json.loads(line)
+        expected = document.pop("document"), document["payload"]
+        intact = expected == (_checksum(json.dumps(document).encode()), _checksum(payload))
+    except (ValueError, LookupError, TypeError, AttributeError):  # no JSON, or no object in it
+        intact = False
+    if not intact:
+        raise ValueError(f"{path} is damaged; delete it and repeat the command")
+    return document, payload
+
+
+def _checksum(content: bytes) -> str:
+    return hashlib.sha256(content).hexdigest()
 
 
 def _sync_folder(folder: Path) -> None:
-    # The new name lives in the folder, which has to reach the disk as well; not on every system.
-    if hasattr(os, "O_DIRECTORY"):
+    if hasattr(os, "O_DIRECTORY"):  # not on every system
         descriptor = os.open(folder, os.O_DIRECTORY)
         try:
             os.fsync(descriptor)

@@ -1,4 +1,4 @@
-"""Claims: what one process has to itself until it ends, however it ends.
+"""Claims: files that one process has to itself until it ends, however it ends.
 
 A claim is a lock of the operating system on a file. It needs no communication and is never stale:
 the system takes it back from a process that is killed, and a file server from a host that is lost.
@@ -20,40 +20,29 @@ def claimed(path: Path, wait: bool = False) -> Iterator[bool]:
     """Claim a file, which is made if there is none.
 
     Args:
-        path: of the file.
-        wait: until whoever has it lets go.
+        path: Name of the file.
+        wait: Wait until the process that has claimed the file lets go of it.
 
     Yields:
-        Whether it is ours; always, where the system has no such locks.
+        True if this process holds the claim (always on systems without file locks).
 
     Raises:
-        OSError: the file cannot be written.
+        OSError: The file cannot be written, or its file system has no locks.
     """
     descriptor = os.open(path, os.O_CREAT | os.O_RDWR, 0o666)
     try:
-        yield _locked(descriptor, wait)
+        yield _locked(descriptor, path, wait)
     finally:
         os.close(descriptor)
 
 
-@contextlib.contextmanager
-def alone_in(folder: Path) -> Iterator[None]:
-    """Refuse to work in a folder that another process works in.
-
-    Raises:
-        ValueError: another one does.
-    """
-    with claimed(folder / ".lock") as mine:
-        if not mine:
-            raise ValueError(f"{folder} is in use by another run; wait for it or stop it")
-        yield
-
-
-def _locked(descriptor: int, wait: bool) -> bool:
+def _locked(descriptor: int, path: Path, wait: bool) -> bool:
     if "fcntl" not in globals():
         return True
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
     except BlockingIOError:
         return False
+    except OSError as error:
+        raise OSError(error.errno, error.strerror, str(path)) from error
     return True

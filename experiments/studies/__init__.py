@@ -1,1 +1,1 @@
-"""Studies that are no grid of tracked runs, one a file: what each computes, and how it is shown."""
+"""Studies: questions that are answered by parts of their own, with their tables and figures."""

@@ -1,28 +1,54 @@
-"""What a study is: parts that are computed one by one, and a way to show what came of them.
+"""Protocol of a study: parts that are computed one by one, and a way to show their results.
 
 A part is one compiled program or a few, a minute's work rather than an hour's; each is stored when
-it is done, so that a study that is killed loses one part. What is shown is made from the joined
-results alone, which are all that a report has.
+it is done, so that a study that is killed loses one part. Everything that is shown is made from the
+joined results alone, which are all that a report has.
 """
 
 import abc
 import contextlib
 from collections.abc import Callable, Iterator, Mapping
-from typing import ClassVar, NamedTuple
+from dataclasses import dataclass
+from typing import ClassVar
 
+import matplotlib as mpl
+import pandas as pd
 import xarray as xr
 from hydra.utils import get_class
 from matplotlib.figure import Figure
 
+from experiments.analysis import table
+from experiments.analysis.style import STYLE
+from experiments.analysis.table import Table
+
 PACKAGE = "experiments.studies."
 
 
-class Table(NamedTuple):
-    """A table of texts; the first column names the rows."""
+@dataclass(frozen=True)
+class Shown:
+    """The tables, findings and figures of a study.
 
-    title: str
-    columns: list[str]
-    rows: list[list[str]]
+    Attributes:
+        results: joined results of the study.
+        tables: summary of the results.
+        findings: sentences on what the results support at this scale, and what they do not.
+        draws: name of a file -> function that draws the figure.
+    """
+
+    results: xr.Dataset
+    tables: list[Table]
+    findings: list[str]
+    draws: Mapping[str, Callable[[], Figure]]
+
+    @property
+    def title(self) -> str:
+        """The question of the study."""
+        return study_of(self.results).title
+
+    def figures(self) -> dict[str, Figure]:
+        """Draw every figure: name of a file -> figure."""
+        with _of_this_version(self.results), mpl.rc_context(STYLE):
+            return {name: draw() for name, draw in self.draws.items()}
 
 
 class AbstractStudy(abc.ABC):
@@ -41,42 +67,46 @@ class AbstractStudy(abc.ABC):
 
     @staticmethod
     @abc.abstractmethod
-    def tables(results: xr.Dataset) -> list[Table]:
-        """Summarize the results in tables."""
+    def show(results: xr.Dataset) -> Shown:
+        """Compute everything that is shown from the joined results, once."""
 
-    @staticmethod
-    @abc.abstractmethod
-    def figures(results: xr.Dataset) -> dict[str, Figure]:
-        """Draw the results: name of a file -> figure."""
 
-    @staticmethod
-    @abc.abstractmethod
-    def findings(results: xr.Dataset) -> list[str]:
-        """Say in sentences what the results support, at this scale, and what they do not."""
+def along(dimension: str, parts: Mapping[str, xr.Dataset]) -> xr.Dataset:
+    """Stack data sets with the same coordinates; their names label the new dimension."""
+    # An index, because an array would cut the names to the length of the first.
+    index = pd.Index(list(parts), name=dimension)
+    return xr.concat(list(parts.values()), index, join="exact", combine_attrs="drop")
 
 
 def study_of(results: xr.Dataset) -> type[AbstractStudy]:
     """Return the study that made some results.
 
     Raises:
-        ValueError: none of this package did.
+        ValueError: the results name no study of this package.
     """
     name = str(results.attrs.get("study", ""))
     if not name.startswith(PACKAGE):
         raise ValueError(f"study={name!r}: results of a study name a class in {PACKAGE[:-1]}")
     try:
         return get_class(name)
-    except Exception as error:  # ImportError inside of errors of Hydra's
+    except Exception as error:  # Hydra wraps an ImportError in errors of its own
         raise ValueError(f"study={name!r}: there is no such study") from error
 
 
-@contextlib.contextmanager
-def being_shown(results: xr.Dataset) -> Iterator[None]:
-    """Say which results cannot be shown: those of another version lack what this one looks for.
+def shown_of(results: xr.Dataset) -> Shown:
+    """Make what is shown of some results, by the study that made them.
 
     Raises:
-        ValueError: something was looked for that is not among the results.
+        ValueError: no study of this package made the results, or another version of it did.
     """
+    study = study_of(results)
+    with _of_this_version(results):
+        return study.show(results)
+
+
+@contextlib.contextmanager
+def _of_this_version(results: xr.Dataset) -> Iterator[None]:
+    """Raise a one-sentence error if something is looked for that the results do not have."""
     try:
         yield
     except (KeyError, AttributeError) as error:
@@ -91,15 +121,11 @@ def being_shown(results: xr.Dataset) -> Iterator[None]:
         ) from error
 
 
-def markdown(results: xr.Dataset) -> str:
-    """Show the tables and findings of a study as a README has them."""
-    study = study_of(results)
-    folder = f" ({results.attrs['folder']})" if "folder" in results.attrs else ""
-    lines = [f"**{study.title}**{folder}", ""]
-    with being_shown(results):
-        tables, findings = study.tables(results), study.findings(results)
-    for table in tables:
-        rule = ["---"] + ["---:"] * (len(table.columns) - 1)
-        rows = [table.columns, rule, *table.rows]
-        lines += [f"*{table.title}*", "", *(f"| {' | '.join(row)} |" for row in rows), ""]
-    return "\n".join([*lines, *(f"- {sentence}" for sentence in findings), ""])
+def markdown(shown: Shown) -> str:
+    """Render the tables and findings of a study as a README has them."""
+    folder = f" ({shown.results.attrs['folder']})" if "folder" in shown.results.attrs else ""
+    tables = [
+        f"*{one.title}*\n\n{table.markdown(one.columns, one.rows, '---:')}" for one in shown.tables
+    ]
+    findings = "".join(f"- {sentence}\n" for sentence in shown.findings)
+    return "\n".join([f"**{shown.title}**{folder}\n", *tables, findings])

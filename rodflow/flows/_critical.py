@@ -1,7 +1,7 @@
 """The leading modes of the Hessian in the metric of an optimizer, and the effect of oscillation.
 
-With r the response of the update to an alternating gradient (MATH.md section 2), the modes are the
-leading eigenvectors v of
+With r the response of the update to an alternating gradient (`rodflow.curvature`), the modes are
+the leading eigenvectors v of
 
     M = r^1/2 H r^1/2,         M v = lambda v,         lambda = 2 at the edge of stability
 
@@ -30,26 +30,37 @@ import numpy as np
 import optax
 from jaxtyping import Array, Float, Int, PyTree
 
-from rodflow.curvature.sharpness import nyquist_response, oscillation
+from rodflow.curvature.response import nyquist_response, oscillation
 from rodflow.linalg import decompositions as linalg
 from rodflow.linalg import rows
 from rodflow.linalg.trees import normal_like
-from rodflow.maps.iteration import Iteration, PhaseState
+from rodflow.maps.iteration import AbstractIteration, PhaseState
 
 _FIRST_ITERATIONS = 30
 _SHIFT = 0.25  # bears eigenvalues down to -3/2 of the largest
 
 
 class Modes(NamedTuple):
-    """Leading modes at a point z, in descending order; trees of rows have shape (k, ...).
+    """The leading modes at a point z, in descending order; trees of rows have shape (k, ...).
 
-    `vectors` are v, `displacements` u and `products` H u; `rotation @ basis` are the vectors.
+    Attributes:
+        grads: The gradient of the loss.
+        increment: G(z).
+        after: z + G(z), whose second moments the coming step uses.
+        response: The Nyquist response r, of the structure of the parameters.
+        scale: Its root.
+        vectors: The eigenvectors v.
+        displacements: The displacements u = r^1/2 v.
+        products: H u.
+        values: The eigenvalues, 2 at the edge.
+        rotation: The matrix that takes the basis to the vectors.
     """
 
     grads: PyTree
     increment: PhaseState
     after: PhaseState
     response: PyTree
+    scale: PyTree
     vectors: PyTree
     displacements: PyTree
     products: PyTree
@@ -57,8 +68,8 @@ class Modes(NamedTuple):
     rotation: Float[Array, "k k"]
 
 
-def first_modes(iteration: Iteration, z: PhaseState, most: int) -> Modes:
-    """The converged leading modes at `z`: `most` of them, or as many as there are parameters."""
+def first_modes(iteration: AbstractIteration, z: PhaseState, most: int) -> Modes:
+    """Return the converged leading modes at `z`: `most`, or as many as there are parameters."""
     size = sum(leaf.size for leaf in jax.tree.leaves(z.params))
     like = jax.tree.map(lambda w: jnp.stack([w] * min(most, size)), z.params)
     basis = rows.orthonormal(normal_like(jax.random.key(0), like))
@@ -68,8 +79,8 @@ def first_modes(iteration: Iteration, z: PhaseState, most: int) -> Modes:
     return leading(iteration, z, basis)
 
 
-def leading(iteration: Iteration, z: PhaseState, basis: PyTree) -> Modes:
-    """The leading modes as far as `basis` (orthonormal but for rounding) spans them.
+def leading(iteration: AbstractIteration, z: PhaseState, basis: PyTree) -> Modes:
+    """Return the leading modes as far as `basis` (orthonormal but for rounding) spans them.
 
     Costs one gradient and a Hessian-vector product for each.
     """
@@ -89,6 +100,7 @@ def leading(iteration: Iteration, z: PhaseState, basis: PyTree) -> Modes:
         increment=increment,
         after=after,
         response=response,
+        scale=scale,
         vectors=rows.combine(rotation, vectors),
         displacements=rows.combine(rotation, displacements),
         products=rows.combine(rotation, products),
@@ -98,7 +110,7 @@ def leading(iteration: Iteration, z: PhaseState, basis: PyTree) -> Modes:
 
 
 def next_basis(modes: Modes) -> PyTree:
-    """The basis after one step of power iteration, each vector turned by at most one radian.
+    """Return the basis after a step of power iteration, each vector turned by at most a radian.
 
     The iteration is that of M plus a part of its largest eigenvalue, and of what is negative in the
     span, so that it finds the largest eigenvalues even where negative ones are larger in magnitude.
@@ -119,8 +131,8 @@ def next_basis(modes: Modes) -> PyTree:
     return rows.orthonormal(rows.combine(modes.rotation.T, moved))
 
 
-def phase_displacements(iteration: Iteration, modes: Modes, moves: PyTree) -> PhaseState:
-    """The rows of phase space that belong to oscillations of the parameters by the rows `moves`."""
+def phase_displacements(iteration: AbstractIteration, modes: Modes, moves: PyTree) -> PhaseState:
+    """Return the rows of phase space of oscillations of the parameters by the rows `moves`."""
 
     def one(move: PyTree) -> PhaseState:
         grads = jax.tree.map(lambda u, r: ratio(2 * u, r), move, modes.response)
@@ -129,8 +141,8 @@ def phase_displacements(iteration: Iteration, modes: Modes, moves: PyTree) -> Ph
     return jax.vmap(one)(moves)
 
 
-def third_derivative(iteration: Iteration, z: PhaseState, a: PyTree, b: PyTree) -> PyTree:
-    """D^3 L[a, b], of the structure of the parameters."""
+def third_derivative(iteration: AbstractIteration, z: PhaseState, a: PyTree, b: PyTree) -> PyTree:
+    """Return D^3 L[a, b], of the structure of the parameters."""
 
     def product(w: PyTree) -> PyTree:
         return jax.jvp(jax.grad(iteration.loss), (w,), (b,))[1]
@@ -139,16 +151,17 @@ def third_derivative(iteration: Iteration, z: PhaseState, a: PyTree, b: PyTree) 
 
 
 def second_derivative(
-    iteration: Iteration,
+    iteration: AbstractIteration,
     z: PhaseState,
     grads: PyTree,
     a: tuple[PhaseState, PyTree],
     b: tuple[PhaseState, PyTree],
     third: PyTree,
 ) -> PhaseState:
-    """D^2 G(z)[a, b] for two displacements of phase space, each with its change of the gradient.
+    """Return D^2 G(z)[a, b] for two displacements of phase space.
 
-    `third` is the third derivative of the loss along the two. No gradient is evaluated.
+    Each comes with its change of the gradient, and `third` is the third derivative of the loss
+    along the two. No gradient is evaluated.
     """
 
     def moved(s: Array, t: Array) -> PhaseState:
@@ -172,18 +185,14 @@ def second_derivative(
     return jax.jvp(slope, (zero,), (one,))[1]
 
 
-def amplitudes(
-    iteration: Iteration, z: PhaseState, basis: PyTree, covariance: Float[Array, "k k"]
-) -> PyTree:
-    """Rows of the parameters whose outer products sum to the covariance of their oscillation."""
+def scale(iteration: AbstractIteration, z: PhaseState) -> PyTree:
+    """Return the root of the response after the coming step, of the structure of the parameters."""
     after = jax.tree.map(jnp.add, z, iteration.increment(z))
-    response = nyquist_response(iteration, after)
-    vectors = rows.combine(rows.root(covariance), basis)
-    return jax.tree.map(lambda r, v: jnp.sqrt(r) * v, response, vectors)
+    return jax.tree.map(jnp.sqrt, nyquist_response(iteration, after))
 
 
-def mean_loss(iteration: Iteration, z: PhaseState, amplitudes: PyTree) -> Float[Array, ""]:
-    """The mean of the loss over an oscillation, to second order: L + <H, Sigma> / 2."""
+def mean_loss(iteration: AbstractIteration, z: PhaseState, amplitudes: PyTree) -> Float[Array, ""]:
+    """Return the mean of the loss over an oscillation, to second order: L + <H, Sigma> / 2."""
 
     def bend(u: PyTree) -> Float[Array, ""]:
         product = jax.jvp(jax.grad(iteration.loss), (z.params,), (u,))[1]
@@ -193,22 +202,22 @@ def mean_loss(iteration: Iteration, z: PhaseState, amplitudes: PyTree) -> Float[
 
 
 def length(amplitudes: PyTree) -> Float[Array, ""]:
-    """The root of the trace of their covariance."""
+    """Return the root of the trace of the covariance of the amplitudes."""
     return jnp.sqrt(jnp.trace(rows.gram(amplitudes, amplitudes)))
 
 
 def ratio(a: Array, b: Array) -> Array:
-    """A / b, and 0 where b is 0: what does not respond does not oscillate."""
+    """Return a / b, and 0 where b is 0: a parameter without response does not oscillate."""
     return jnp.where(b != 0, a / jnp.where(b != 0, b, 1), 0)
 
 
 def pairs(k: int) -> Int[np.ndarray, "pairs 2"]:
-    """The pairs (i, j) with i <= j < k; the first a (a + 1) / 2 are those of the first a modes."""
+    """Return the pairs (i, j), i <= j < k; the first a (a + 1) / 2 are of the first a modes."""
     return np.array([(i, j) for j in range(k) for i in range(j + 1)])
 
 
 def pair_of(k: int) -> Int[np.ndarray, "k k"]:
-    """The place of (i, j) and of (j, i) in `pairs(k)`."""
+    """Return the place of (i, j) and of (j, i) in `pairs(k)`."""
     place = np.zeros((k, k), int)
     for p, (i, j) in enumerate(pairs(k)):
         place[i, j] = place[j, i] = p

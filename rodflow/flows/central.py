@@ -17,7 +17,7 @@ D^2 G[xi_i, xi_j]] is linear in X. The loss is predicted as L + <H, Sigma> / 2.
 *Published* are gradient descent, scalar RMSProp and RMSProp. Here the flow of any chain follows by
 program transformation, and for those three it is the published one, except that a second moment
 feels the oscillation within the step as well (a relative difference of 1 - b2), and that the
-default integrator adds the look-back term (MATH.md section 5). *Ours* is the extension to momentum
+default integrator adds the look-back term (`rodflow.solvers`). *Ours* is the extension to momentum
 and to any other chain that acts on each element by itself, through the response r and the
 oscillation of the momenta (`rodflow.flows._critical`); with momentum M(next step) is controlled
 through the one step in which the oscillation enters the momentum.
@@ -33,28 +33,37 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, PyTree
 
-from rodflow.curvature.sharpness import nyquist_response
+from rodflow.curvature.response import nyquist_response
 from rodflow.flows import _critical as critical
-from rodflow.flows._averaged import AbstractAveragedFlow
+from rodflow.flows._averaged import AbstractAveragedFlow, moving
 from rodflow.flows._critical import Modes
-from rodflow.flows.flow import CORRECTED, Work
 from rodflow.linalg import rows
 from rodflow.linalg.complementarity import complementary
-from rodflow.maps.iteration import Iteration, PhaseState
+from rodflow.maps.iteration import AbstractIteration, PhaseState
 from rodflow.solvers import Held, Integrator
+from rodflow.term import Work
 
 
 class CentralState(NamedTuple):
-    """Centre z; basis v of the leading modes, (k, ...) leaves; X in that basis; eigenvalues / 2."""
+    """The state of a central flow.
+
+    Attributes:
+        z: The centre, a point of phase space.
+        basis: The basis v of the leading modes, (k, ...) leaves.
+        covariance: The covariance X in that basis.
+        sharpness: The eigenvalues over 2, effective sharpnesses: 1 is the edge.
+        scale: The root of the response at the start of the last step, like the parameters.
+    """
 
     z: PhaseState
     basis: PyTree
     covariance: Float[Array, "k k"]
     sharpness: Float[Array, " k"]
+    scale: PyTree
 
 
 class _Averages(NamedTuple):
-    """For each pair (i, j) of modes, i <= j: D^3 L[u_i, u_j], and D^2 G[xi_i, xi_j] / 2."""
+    """Averages for each pair (i, j) of modes, i <= j: D^3 L[u_i, u_j], D^2 G[xi_i, xi_j] / 2."""
 
     thirds: PyTree
     drives: PhaseState
@@ -63,107 +72,74 @@ class _Averages(NamedTuple):
 class CentralFlow(AbstractAveragedFlow):
     """The central flow of an optimizer.
 
-    Arguments:
-
-    - `iteration`: the optimizer and its loss.
-    - `modes`: the leading modes that are followed, k; fewer where there are fewer parameters.
-    - `near`: the effective sharpness above which a mode takes part in the complementarity problem.
-    - `period`: the optimizer steps within which a mode beyond the edge is brought back to it; the
-        default integrator holds what belongs to the oscillation for as long. 2 halves the cost of
-        a chain without momentum; with momentum the oscillation would go on and off.
-    - `corrected`: add the look-back (BEA) term to the field, for solvers that do not look back;
-        `track` then takes Heun's method.
-
     Each evaluation of the field takes one gradient, k Hessian-vector products, and a (a + 1) / 2
     third derivatives for a modes near the edge; and, to find responses, many updates of the
-    optimizer without a gradient. **Raises** `ValueError` for numbers out of range.
+    optimizer without a gradient. Source: Cohen et al. 2025, arXiv 2410.24206; beyond gradient
+    descent and RMSProp, ours.
 
-    Source: Cohen et al. 2025, arXiv 2410.24206; beyond gradient descent and RMSProp, ours.
+    Args:
+        modes: The number of leading modes that are followed, k; fewer where there are fewer
+            parameters.
+        near: The effective sharpness above which a mode takes part in the complementarity problem.
+        period: The optimizer steps within which a mode beyond the edge is brought back to it; the
+            default integrator holds the oscillation for as long. 2 halves the cost of a chain
+            without momentum; with momentum the oscillation would go on and off.
+
+    Raises:
+        ValueError: A number is out of range.
     """
 
-    iteration: Iteration
-    modes: int = 5
-    near: float = 0.99
-    period: int = 1
-    corrected: bool = eqx.field(default=False, kw_only=True)
+    modes: int = eqx.field(static=True, default=5)
+    near: float | Float[Array, ""] = 0.99
+    period: int = eqx.field(static=True, default=1)
 
     def __check_init__(self) -> None:
         if self.modes < 1:
             raise ValueError(f"`modes` is {self.modes}; it must be at least 1.")
         if self.period < 1:
             raise ValueError(f"`period` is {self.period}; it must be at least 1.")
-        if not 0 < self.near < 1:
+        if not isinstance(self.near, jax.Array) and not 0 < self.near < 1:
             raise ValueError(f"`near` is {self.near}; it must be between 0 and 1.")
 
-    def init(self, state: PhaseState) -> CentralState:
-        found = critical.first_modes(self.iteration, state, self.modes)
+    def init(self, iteration: AbstractIteration, state: PhaseState) -> CentralState:
+        found = critical.first_modes(iteration, state, self.modes)
         nothing = jnp.zeros_like(found.rotation)
-        return CentralState(state, found.vectors, nothing, found.values / 2)
+        return CentralState(state, found.vectors, nothing, found.values / 2, found.scale)
 
-    def hold(self, y: CentralState) -> Callable[[CentralState], CentralState]:
-        modes = critical.leading(self.iteration, y.z, y.basis)
+    def hold(
+        self, iteration: AbstractIteration, y: CentralState
+    ) -> Callable[[CentralState], CentralState]:
+        modes = critical.leading(iteration, y.z, y.basis)
         count = jnp.sum(modes.values > 2 * self.near)
-        averages = self._averages(y.z, modes, count)
-        covariance = self._covariance(modes, averages, count)
+        averages = _averages(iteration, y.z, modes, count)
+        covariance = self._covariance(iteration, modes, averages, count)
         first, second = critical.pairs(len(covariance)).T
         weights = jnp.where(first == second, 1, 2) * covariance[first, second]
         drive = jax.tree.map(
             lambda d: jnp.tensordot(weights, d, 1).astype(d.dtype), averages.drives
         )
         turn = modes.rotation
-        found = critical.next_basis(modes), turn.T @ covariance @ turn, modes.values / 2
-        present = y.basis, y.covariance, y.sharpness
+        basis = critical.next_basis(modes)
+        found = basis, turn.T @ covariance @ turn, modes.values / 2, modes.scale
+        present = y.basis, y.covariance, y.sharpness, y.scale
         # Reached when the period is over.
         rates = jax.tree.map(lambda new, old: (new - old) / self.period, found, present)
-        return self.moving(drive, CentralState(drive, *rates))
+        return moving(iteration, drive, CentralState(drive, *rates))
 
-    def _averages(self, z: PhaseState, modes: Modes, count: Array) -> _Averages:
-        """What each pair of modes adds to the increment, per unit of X, and T of each."""
-        k = len(modes.values)
-        first, second = critical.pairs(k).T
-        wanted = (jnp.asarray(first) < count) & (jnp.asarray(second) < count)
-
-        def fill(p: Array, thirds: PyTree) -> PyTree:
-            i, j = jnp.asarray(first)[p], jnp.asarray(second)[p]
-            a, b = rows.pick(modes.displacements, i), rows.pick(modes.displacements, j)
-            third = critical.third_derivative(self.iteration, z, a, b)
-            return jax.tree.map(lambda t, new: t.at[p].set(new), thirds, third)
-
-        empty = jax.tree.map(lambda w: jnp.zeros((len(first), *w.shape), w.dtype), z.params)
-        thirds = jax.lax.fori_loop(0, count * (count + 1) // 2, fill, empty)
-        moves = critical.phase_displacements(self.iteration, modes, modes.displacements)
-
-        def average(i: Array, j: Array, third: PyTree, wanted: Array) -> PhaseState:
-            a = rows.pick(moves, i), rows.pick(modes.products, i)
-            b = rows.pick(moves, j), rows.pick(modes.products, j)
-            change = critical.second_derivative(self.iteration, z, modes.grads, a, b, third)
-            return jax.tree.map(lambda c: jnp.where(wanted, c / 2, 0), change)
-
-        drives = jax.vmap(average)(jnp.asarray(first), jnp.asarray(second), thirds, wanted)
-        return _Averages(thirds, drives)
-
-    def _covariance(self, modes: Modes, averages: _Averages, count: Array) -> Array:
-        """X, in the basis of the modes."""
+    def _covariance(
+        self, iteration: AbstractIteration, modes: Modes, averages: _Averages, count: Array
+    ) -> Array:
+        """Return X in the basis of the modes."""
         k = len(modes.values)
         everything = jax.tree.map(
             lambda g, d: jnp.concatenate([g[None], d]), modes.increment, averages.drives
         )
-        drifts = jax.vmap(lambda dz: self._drift(modes, averages.thirds, dz))(everything)
+        drifts = jax.vmap(lambda dz: _drift(iteration, modes, averages.thirds, dz))(everything)
         near = jnp.arange(k) < count
         drifts = jnp.where(near[:, None] & near, drifts, 0)
         slack = jnp.diag(2 - modes.values) / self.period - drifts[0]
         operator = -jnp.moveaxis(drifts[1:][critical.pair_of(k)], (0, 1), (2, 3))
         return complementary(slack, operator)
-
-    def _drift(self, modes: Modes, thirds: PyTree, dz: PhaseState) -> Float[Array, "k k"]:
-        """The change of M in the basis of its modes, along `dz`."""
-        _, change = jax.jvp(
-            lambda after: nyquist_response(self.iteration, after), (modes.after,), (dz,)
-        )
-        relative = jax.tree.map(critical.ratio, change, modes.response)
-        bent = rows.along(thirds, dz.params)[critical.pair_of(len(modes.values))]
-        scaled = rows.gram(modes.displacements, modes.products, relative)
-        return bent + (scaled + scaled.T) / 2
 
     def holding(self, y: CentralState) -> Work:
         count = jnp.sum(y.sharpness > self.near)
@@ -171,6 +147,41 @@ class CentralFlow(AbstractAveragedFlow):
 
     @property
     def integrator(self) -> Integrator:
-        if self.corrected:
-            return CORRECTED
-        return Integrator(Held(self.hold, substeps=2 * self.period), float(self.period))
+        return Integrator(Held(substeps=2 * self.period), float(self.period))
+
+
+def _averages(iteration: AbstractIteration, z: PhaseState, modes: Modes, count: Array) -> _Averages:
+    """Return what each pair of modes adds to the increment, per unit of X, and T of each."""
+    k = len(modes.values)
+    first, second = critical.pairs(k).T
+    wanted = (jnp.asarray(first) < count) & (jnp.asarray(second) < count)
+
+    def fill(p: Array, thirds: PyTree) -> PyTree:
+        i, j = jnp.asarray(first)[p], jnp.asarray(second)[p]
+        a, b = rows.pick(modes.displacements, i), rows.pick(modes.displacements, j)
+        third = critical.third_derivative(iteration, z, a, b)
+        return jax.tree.map(lambda t, new: t.at[p].set(new), thirds, third)
+
+    empty = jax.tree.map(lambda w: jnp.zeros((len(first), *w.shape), w.dtype), z.params)
+    thirds = jax.lax.fori_loop(0, count * (count + 1) // 2, fill, empty)
+    moves = critical.phase_displacements(iteration, modes, modes.displacements)
+
+    def average(i: Array, j: Array, third: PyTree, wanted: Array) -> PhaseState:
+        a = rows.pick(moves, i), rows.pick(modes.products, i)
+        b = rows.pick(moves, j), rows.pick(modes.products, j)
+        change = critical.second_derivative(iteration, z, modes.grads, a, b, third)
+        return jax.tree.map(lambda c: jnp.where(wanted, c / 2, 0), change)
+
+    drives = jax.vmap(average)(jnp.asarray(first), jnp.asarray(second), thirds, wanted)
+    return _Averages(thirds, drives)
+
+
+def _drift(
+    iteration: AbstractIteration, modes: Modes, thirds: PyTree, dz: PhaseState
+) -> Float[Array, "k k"]:
+    """Return the change of M in the basis of its modes, along `dz`."""
+    _, change = jax.jvp(lambda after: nyquist_response(iteration, after), (modes.after,), (dz,))
+    relative = jax.tree.map(critical.ratio, change, modes.response)
+    bent = rows.along(thirds, dz.params)[critical.pair_of(len(modes.values))]
+    scaled = rows.gram(modes.displacements, modes.products, relative)
+    return bent + (scaled + scaled.T) / 2

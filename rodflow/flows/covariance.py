@@ -15,8 +15,8 @@ covariance: A is the mean of the even parts, B B' becomes sum_k B_k B_k' with th
 sqrt(r).
 
 Sigma = Y C Y' with a basis Y, orthonormal in a metric W of phase space, and a small matrix C
-follows the projection of d Sigma/dt on the tangent space of rank-r matrices (MATH.md section 3;
-Koch & Lubich 2007, SIAM J. Matrix Anal. Appl. 29, 434). With M = (A A' + sum_k B_k B_k') / 2 and Pi
+follows the projection of d Sigma/dt on the tangent space of rank-r matrices (Koch & Lubich 2007,
+SIAM J. Matrix Anal. Appl. 29, 434). With M = (A A' + sum_k B_k B_k') / 2 and Pi
 the W-orthogonal projection on the span of Y,
 
     dC/dt = Y'W M W Y - 2 C + 2 floor I
@@ -39,16 +39,23 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, PyTree
 
-from rodflow.flows.rod import AbstractClosure, even_and_odd, present
+from rodflow.flows._points import even_and_odd, present
+from rodflow.flows.rod import AbstractClosure
 from rodflow.linalg import decompositions as linalg
 from rodflow.linalg import rows
 from rodflow.linalg.trees import normal_like
-from rodflow.maps.iteration import Iteration, PhaseState
+from rodflow.maps.iteration import AbstractIteration, PhaseState
 from rodflow.solvers import LookbackEuler
 
 
 class CovarianceRodState(NamedTuple):
-    """Centre, basis Y of (rank, ...) leaves (None where nothing oscillates), and C."""
+    """The state of a covariance rod.
+
+    Attributes:
+        zbar: The centre, a point of phase space.
+        basis: The basis Y, of (rank, ...) leaves; None where nothing oscillates.
+        covariance: The matrix C.
+    """
 
     zbar: PhaseState
     basis: PhaseState
@@ -56,26 +63,32 @@ class CovarianceRodState(NamedTuple):
 
 
 class CovarianceRod(AbstractClosure):
-    """Sigma = Y C Y' of rank `rank`; rank 1 is the rod of the papers.
+    """The closure Sigma = Y C Y' of rank `rank`; rank 1 is the rod of the papers.
 
-    `seed` is kappa, of the floor kappa^2 |A|^2 of C. `solver` looks back at the centre alone.
-    **Raises** `ValueError` for a rank below 1.
-    Source: MATH.md section 3.
+    Source: Regis & Chewi 2026, arXiv 2602.01480 and 2605.06821; ranks above 1 are ours.
+
+    Args:
+        rank: The number of directions of the oscillation.
+        seed: The seed kappa, of the floor kappa^2 |A|^2 of C; a scalar without unit.
+        solver: The default solver, which looks back at the centre alone.
+
+    Raises:
+        ValueError: The rank is below 1.
     """
 
-    rank: int = 1
+    rank: int = eqx.field(static=True, default=1)
     seed: Float[Array, ""] = eqx.field(converter=jnp.asarray, default=1e-3)
     looks_back: ClassVar[PyTree[bool]] = CovarianceRodState._make((True, False, False))
-    solver: diffrax.AbstractSolver = eqx.field(default=LookbackEuler(looks_back), kw_only=True)
+    solver: diffrax.AbstractSolver = eqx.field(default=LookbackEuler(), kw_only=True)
 
     def __check_init__(self) -> None:
         if self.rank < 1:
             raise ValueError(f"`rank` is {self.rank}; it must be at least 1.")
 
     def init(
-        self, iteration: Iteration, state: PhaseState, offset: PhaseState
+        self, iteration: AbstractIteration, state: PhaseState, offset: PhaseState
     ) -> CovarianceRodState:
-        """The first rod is half the coming step; further directions are drawn at random."""
+        """Return half the coming step as the first rod; further directions are drawn at random."""
         size = sum(x.size for x in jax.tree.leaves(offset))
         if self.rank > size:
             raise ValueError(f"`rank` is {self.rank}; phase space has {size} oscillating numbers.")
@@ -93,7 +106,7 @@ class CovarianceRod(AbstractClosure):
         first = rows.gram(half, basis, metric)
         return CovarianceRodState(state, basis, first.T @ first)
 
-    def increment(self, iteration: Iteration, y: CovarianceRodState) -> CovarianceRodState:
+    def increment(self, iteration: AbstractIteration, y: CovarianceRodState) -> CovarianceRodState:
         metric = _metric(iteration, y.zbar, jax.tree.map(lambda x: x[0], y.basis))
         even, odd = even_and_odd(iteration.increment, y.zbar, self.offsets(y))
         a = rows.one(eqx.filter(even, present(y.basis)))
@@ -128,8 +141,8 @@ class CovarianceRod(AbstractClosure):
         return 2 * self.rank
 
 
-def _metric(iteration: Iteration, state: PhaseState, like: PhaseState) -> PhaseState:
-    """Squared scales of the leaves that oscillate, of the structure of `like`.
+def _metric(iteration: AbstractIteration, state: PhaseState, like: PhaseState) -> PhaseState:
+    """Return the squared scales of the leaves that oscillate, of the structure of `like`.
 
     They are 1 for parameters and (d update / d leaf)^2 for the optimizer's state.
     """

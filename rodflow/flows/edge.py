@@ -11,7 +11,7 @@ The amplitude grows where the sharpness is above 2/lr and decays below; the floo
 what starts the oscillation anew. The loss is predicted as the mean over the two points.
 
 *Published* is the flow of gradient descent. *Ours* is that of any chain that acts on each element
-by itself. With r the response of the update to an alternating gradient (MATH.md section 2) and
+by itself. With r the response of the update to an alternating gradient (`rodflow.curvature`) and
 S = u'Hu / (u'r^-1 u), 2 at the edge,
 
     dz/dt = (G(z + xi) + G(z - xi)) / 2,     du/dt = 2 [r H - S] u,     dx/dt = gamma (S - 2) x
@@ -33,17 +33,24 @@ import jax.numpy as jnp
 import optax
 from jaxtyping import Array, Float, PyTree
 
-from rodflow.curvature.sharpness import oscillation
+from rodflow.curvature.response import oscillation
 from rodflow.flows import _critical as critical
-from rodflow.flows.flow import AbstractFlow, Work
-from rodflow.flows.rod import even_and_odd
+from rodflow.flows._points import even_and_odd
+from rodflow.flows.flow import AbstractFlow
 from rodflow.linalg import rows
-from rodflow.maps.iteration import Iteration, PhaseState
+from rodflow.maps.iteration import AbstractIteration, PhaseState
 from rodflow.solvers import Integrator
+from rodflow.term import Work
 
 
 class EdgeState(NamedTuple):
-    """Centre z, direction u of the structure of the parameters, and amplitude x."""
+    """The state of an Edge Flow.
+
+    Attributes:
+        z: The centre, a point of phase space.
+        u: The direction, of the structure of the parameters.
+        x: The amplitude along it, in parameter space.
+    """
 
     z: PhaseState
     u: PyTree
@@ -53,27 +60,23 @@ class EdgeState(NamedTuple):
 class EdgeFlow(AbstractFlow):
     """Edge Flow of an optimizer.
 
-    Arguments:
-
-    - `iteration`: the optimizer and its loss.
-    - `floor`: the least amplitude, in parameter space.
-    - `corrected`: add the look-back (BEA) term to the field; the published flow has none.
-
     Source: Marion 2026, arXiv 2606.18080; beyond gradient descent, ours.
+
+    Args:
+        floor: The least amplitude, in parameter space.
+        corrected: Add the look-back (BEA) term to the field; the published flow has none.
     """
 
-    iteration: Iteration
     floor: Float[Array, ""] = eqx.field(converter=jnp.asarray, default=1e-5)
-    corrected: bool = eqx.field(default=False, kw_only=True)
+    corrected: bool = eqx.field(static=True, default=False, kw_only=True)
 
-    def init(self, state: PhaseState) -> EdgeState:
-        modes = critical.first_modes(self.iteration, state, 1)
+    def init(self, iteration: AbstractIteration, state: PhaseState) -> EdgeState:
+        modes = critical.first_modes(iteration, state, 1)
         u = rows.pick(modes.displacements, 0)
         u = jax.tree.map(lambda leaf: leaf / optax.tree.norm(u), u)
         return EdgeState(state, u, self.floor.astype(modes.values.dtype))
 
-    def increment(self, y: EdgeState) -> EdgeState:
-        iteration = self.iteration
+    def increment(self, iteration: AbstractIteration, y: EdgeState) -> EdgeState:
         u = jax.tree.map(lambda leaf: leaf / optax.tree.norm(y.u), y.u)
         gradient, product = jax.jvp(jax.grad(iteration.loss), (y.z.params,), (u,))
         # The coming step uses the second moments that it leaves behind.
@@ -106,14 +109,15 @@ class EdgeFlow(AbstractFlow):
     def phase(self, y: EdgeState) -> PhaseState:
         return y.z
 
-    def predicted_loss(self, y: EdgeState) -> Float[Array, ""]:
-        """The mean of the loss over the two points."""
+    def predicted_loss(self, iteration: AbstractIteration, y: EdgeState) -> Float[Array, ""]:
+        """Return the mean of the loss over the two points."""
         scale = y.x / optax.tree.norm(y.u)
         plus = jax.tree.map(lambda w, u: w + scale * u, y.z.params, y.u)
         minus = jax.tree.map(lambda w, u: w - scale * u, y.z.params, y.u)
-        return (self.iteration.loss(plus) + self.iteration.loss(minus)) / 2
+        return (iteration.loss(plus) + iteration.loss(minus)) / 2
 
     def extent(self, y: EdgeState) -> Float[Array, ""]:
+        """Return the amplitude."""
         return y.x
 
     def reach(self, y: EdgeState) -> Float[Array, ""]:

@@ -33,72 +33,79 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, PyTree
 
 from rodflow.flows import _critical as critical
-from rodflow.flows._averaged import AbstractAveragedFlow
-from rodflow.flows.flow import CORRECTED, Work
-from rodflow.flows.rod import optional_array, rounding_seed
+from rodflow.flows._averaged import AbstractAveragedFlow, moving
+from rodflow.flows._seed import optional_array, rounding_seed
 from rodflow.linalg import rows
-from rodflow.maps.iteration import Iteration, PhaseState
+from rodflow.maps.iteration import AbstractIteration, PhaseState
 from rodflow.maps.parity import Parity
 from rodflow.solvers import Held, Integrator
+from rodflow.term import Work
 
 
 class FreeEnergyState(NamedTuple):
-    """Centre z; basis v of the leading modes, (r, ...) leaves; covariance X in that basis."""
+    """The state of a free-energy flow.
+
+    Attributes:
+        z: The centre, a point of phase space.
+        basis: The basis v of the leading modes, (r, ...) leaves.
+        covariance: The covariance X in that basis.
+        scale: The root of the response at the start of the last step, like the parameters.
+    """
 
     z: PhaseState
     basis: PyTree
     covariance: Float[Array, "r r"]
+    scale: PyTree
 
 
 class FreeEnergyFlow(AbstractAveragedFlow):
     """The free-energy flow of an optimizer without momentum.
 
-    Arguments:
-
-    - `iteration`: the optimizer and its loss.
-    - `rank`: the number of leading modes, r; fewer where there are fewer parameters.
-    - `seed`: kappa, of the floor of the covariance; None for 2^13 rounding units of the parameters.
-    - `corrected`: add the look-back (BEA) term to the field, for solvers that do not look back;
-        `track` then takes Heun's method.
-
-    **Raises** `ValueError` for a rank below 1, and in `init` for a chain with momentum, one whose
-    state has a part that flips with the gradient.
-
     Source: Chodron de Courcel 2026, arXiv 2606.05326; beyond gradient descent, ours.
+
+    Args:
+        rank: The number of leading modes, r; fewer where there are fewer parameters.
+        seed: The seed kappa, of the floor of the covariance, a scalar without unit; None for 2^13
+            rounding units of the parameters.
+
+    Raises:
+        ValueError: The rank is below 1, or, in `init`, the chain has momentum, that is, a part of
+            its state flips with the gradient.
     """
 
-    iteration: Iteration
-    rank: int = 4
+    rank: int = eqx.field(static=True, default=4)
     seed: Float[Array, ""] | None = eqx.field(converter=optional_array, default=None)
-    corrected: bool = eqx.field(default=False, kw_only=True)
 
     def __check_init__(self) -> None:
         if self.rank < 1:
             raise ValueError(f"`rank` is {self.rank}; it must be at least 1.")
 
-    def init(self, state: PhaseState) -> FreeEnergyState:
-        remembered = jax.tree_util.tree_leaves_with_path(self.iteration.parity.opt_state)
+    def init(self, iteration: AbstractIteration, state: PhaseState) -> FreeEnergyState:
+        parity = iteration.parity(state.params).opt_state
+        remembered = jax.tree_util.tree_leaves_with_path(parity)
         for path, parity in remembered:
             if parity is Parity.OSCILLATING:
                 raise ValueError(
                     f"opt_state{jax.tree_util.keystr(path)} is momentum; FreeEnergyFlow is of "
                     "chains without, since the variance of a mode with it grows at another rate."
                 )
-        found = critical.first_modes(self.iteration, state, self.rank)
-        return FreeEnergyState(state, found.vectors, jnp.zeros_like(found.rotation))
+        found = critical.first_modes(iteration, state, self.rank)
+        return FreeEnergyState(state, found.vectors, jnp.zeros_like(found.rotation), found.scale)
 
-    def hold(self, y: FreeEnergyState) -> Callable[[FreeEnergyState], FreeEnergyState]:
-        modes = critical.leading(self.iteration, y.z, y.basis)
+    def hold(
+        self, iteration: AbstractIteration, y: FreeEnergyState
+    ) -> Callable[[FreeEnergyState], FreeEnergyState]:
+        modes = critical.leading(iteration, y.z, y.basis)
         turn = modes.rotation
         amplitudes = rows.root(turn @ y.covariance @ turn.T)
         moves = rows.combine(amplitudes, modes.displacements)
         products = rows.combine(amplitudes, modes.products)
-        displacements = critical.phase_displacements(self.iteration, modes, moves)
+        displacements = critical.phase_displacements(iteration, modes, moves)
 
         def average(move: PyTree, displacement: PhaseState, product: PyTree) -> PhaseState:
-            third = critical.third_derivative(self.iteration, y.z, move, move)
+            third = critical.third_derivative(iteration, y.z, move, move)
             a = displacement, product
-            return critical.second_derivative(self.iteration, y.z, modes.grads, a, a, third)
+            return critical.second_derivative(iteration, y.z, modes.grads, a, a, third)
 
         drives = jax.vmap(average)(moves, displacements, products)
         drive = jax.tree.map(lambda d: jnp.sum(d, axis=0) / 2, drives)
@@ -112,7 +119,8 @@ class FreeEnergyFlow(AbstractAveragedFlow):
         x = y.covariance
         change = -(x @ m + m @ x) + m @ x @ m + 2 * floor * jnp.eye(len(m), dtype=m.dtype)
         basis = jax.tree.map(jnp.subtract, critical.next_basis(modes), y.basis)
-        return self.moving(drive, FreeEnergyState(drive, basis, change))
+        scale = jax.tree.map(jnp.subtract, modes.scale, y.scale)
+        return moving(iteration, drive, FreeEnergyState(drive, basis, change, scale))
 
     def holding(self, y: FreeEnergyState) -> Work:
         rank = float(len(y.covariance))
@@ -120,6 +128,4 @@ class FreeEnergyFlow(AbstractAveragedFlow):
 
     @property
     def integrator(self) -> Integrator:
-        if self.corrected:
-            return CORRECTED
-        return Integrator(Held(self.hold), 1.0)
+        return Integrator(Held(), 1.0)

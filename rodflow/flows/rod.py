@@ -11,7 +11,7 @@ the field
 
     V(c, x) = ( A,  -2 x - B + kappa A )
 
-with two gradients, no eigenvector and no metric, for any map whatsoever (MATH.md section 4). x
+with two gradients, no eigenvector and no metric, for any map whatsoever. x
 lives on the leaves of phase space that oscillate; second moments and clocks have none.
 
 x = 0 is invariant without the seed kappa, which stands for the rounding errors from which the
@@ -27,7 +27,6 @@ for four steps ahead, which a smooth motion leaves at its fourth derivative.
 from __future__ import annotations
 
 import abc
-from collections.abc import Callable
 from math import comb
 from typing import Any, ClassVar, NamedTuple
 
@@ -38,38 +37,49 @@ import jax.numpy as jnp
 import optax
 from jaxtyping import Array, Float, PyTree
 
-from rodflow.flows.flow import CORRECTED, AbstractFlow
-from rodflow.maps.iteration import Iteration, PhaseState
+from rodflow.flows._points import even_and_odd, like, sample_points
+from rodflow.flows._seed import optional_array, rounding_seed
+from rodflow.flows.flow import AbstractFlow
+from rodflow.maps.iteration import AbstractIteration, PhaseState
 from rodflow.maps.parity import Parity
 from rodflow.solvers import Integrator, OneLegLookback
 
 
-def optional_array(value: Any) -> Array | None:
-    """An array, or None as it is."""
-    return None if value is None else jnp.asarray(value)
-
-
 class AbstractClosure(eqx.Module):
-    """How a rod flow represents the oscillation about its centre, and what solves it by default."""
+    """A representation of the oscillation about the centre of a rod flow.
+
+    Attributes:
+        solver: The solver that the flow takes by default, two steps for each of the optimizer.
+        looks_back: A prefix of the rod's state, True where the field is the increment of a map.
+    """
 
     solver: eqx.AbstractVar[diffrax.AbstractSolver]
     looks_back: ClassVar[PyTree[bool]] = True
 
     @abc.abstractmethod
-    def init(self, iteration: Iteration, state: PhaseState, offset: PhaseState) -> Any:
-        """The state of the rod at `state`; `offset` is zero, with None on leaves without a rod."""
+    def init(self, iteration: AbstractIteration, state: PhaseState, offset: PhaseState) -> Any:
+        """Return the state of the rod at `state`.
+
+        Args:
+            iteration: The map.
+            state: A point of phase space.
+            offset: Zeros of the structure of `state`, with None on leaves without a rod.
+        """
 
     @abc.abstractmethod
-    def increment(self, iteration: Iteration, y: Any) -> Any:
-        """The field of the rod, per optimizer step."""
+    def increment(self, iteration: AbstractIteration, y: Any) -> Any:
+        """Return the field of the rod, per optimizer step."""
 
     @abc.abstractmethod
     def offsets(self, y: Any) -> PhaseState:
-        """Where the landscape is sampled, relative to the centre: (points, ...) on each leaf."""
+        """Return the sample points relative to the centre: (points, ...) on each leaf.
+
+        The landscape is sampled at the centre plus and minus each of them.
+        """
 
     @abc.abstractmethod
     def center(self, y: Any) -> PhaseState:
-        """The centre of the rod in phase space."""
+        """Return the centre of the rod in phase space."""
 
     @property
     @abc.abstractmethod
@@ -78,42 +88,50 @@ class AbstractClosure(eqx.Module):
 
 
 class SignedRodState(NamedTuple):
-    """Centre c, and half-extent x with None on the leaves that do not oscillate."""
+    """The state of a signed rod.
+
+    Attributes:
+        c: The centre, a point of phase space.
+        x: The half-extent, with None on the leaves that do not oscillate.
+    """
 
     c: PhaseState
     x: PhaseState
 
 
 class SignedRod(AbstractClosure):
-    """z[t] = c[t] + (-1)^t x[t], with x seeded by kappa times the drift.
+    """The closure z[t] = c[t] + (-1)^t x[t], with x seeded by kappa times the drift.
 
-    Arguments:
+    Args:
+        seed: The seed kappa, a scalar without unit; None for 2^13 rounding units of the parameters,
+            1e-3 in single precision.
+        lookahead: The number of steps, of one gradient each, from whose iterates the oscillation at
+            the start is taken. 0 starts from x = 0.
+        solver: The default solver; `OneLegLookback` keeps the oscillations that momentum sustains,
+            `LookbackEuler` damps them, for twice the gradients.
 
-    - `seed`: kappa; None for 2^13 rounding units of the parameters, 1e-3 in single precision.
-    - `lookahead`: the number of steps, of one gradient each, from whose iterates the oscillation at
-        the start is taken. 0 starts from x = 0.
-    - `solver`: `OneLegLookback` keeps what momentum leaves of an oscillation; `LookbackEuler`
-        damps it, for twice the gradients.
-
-    **Raises** `ValueError` for a negative number of steps. Source: MATH.md section 4.
+    Raises:
+        ValueError: The number of steps is negative.
     """
 
     seed: Float[Array, ""] | None = eqx.field(converter=optional_array, default=None)
-    lookahead: int = 4
+    lookahead: int = eqx.field(static=True, default=4)
     solver: diffrax.AbstractSolver = eqx.field(default=OneLegLookback(), kw_only=True)
 
     def __check_init__(self) -> None:
         if self.lookahead < 0:
             raise ValueError(f"`lookahead` is {self.lookahead}; it must be at least 0.")
 
-    def init(self, iteration: Iteration, state: PhaseState, offset: PhaseState) -> SignedRodState:
+    def init(
+        self, iteration: AbstractIteration, state: PhaseState, offset: PhaseState
+    ) -> SignedRodState:
         if self.lookahead == 0:
             return SignedRodState(state, offset)
         size = self.lookahead
         weights = [(-1) ** n * comb(size, n) / 2**size for n in range(size + 1)]
 
         def add(x: PhaseState, z: PhaseState, weight: Array | float) -> PhaseState:
-            return jax.tree.map(lambda x, z: x + jnp.asarray(weight, x.dtype) * z, x, _like(z, x))
+            return jax.tree.map(lambda x, z: x + jnp.asarray(weight, x.dtype) * z, x, like(z, x))
 
         def ahead(carry: tuple[PhaseState, PhaseState], weight: Array) -> tuple[Any, None]:
             x, z = carry
@@ -122,16 +140,16 @@ class SignedRod(AbstractClosure):
         # A loop, so that a step is compiled once.
         (x, z), _ = jax.lax.scan(ahead, (offset, state), jnp.asarray(weights[:-1]))
         x = add(x, z, weights[-1])
-        c = jax.tree.map(jnp.subtract, _like(state, x), x)
+        c = jax.tree.map(jnp.subtract, like(state, x), x)
         return SignedRodState(eqx.combine(c, state), x)
 
-    def increment(self, iteration: Iteration, y: SignedRodState) -> SignedRodState:
+    def increment(self, iteration: AbstractIteration, y: SignedRodState) -> SignedRodState:
         even, odd = even_and_odd(iteration.increment, y.c, self.offsets(y))
         seed = rounding_seed(y.c.params) if self.seed is None else self.seed
         x = jax.tree.map(
             lambda x, a, b: -2 * x - b[0] + jnp.asarray(seed, x.dtype) * a,
             y.x,
-            _like(even, y.x),
+            like(even, y.x),
             odd,
         )
         return SignedRodState(even, x)
@@ -150,40 +168,57 @@ class SignedRod(AbstractClosure):
 class RodFlow(AbstractFlow):
     """The rod flow of an optimizer.
 
-    Arguments:
-
-    - `iteration`: the optimizer and its loss.
-    - `closure`: how the oscillation is represented, `SignedRod` or `CovarianceRod`.
-    - `corrected`: add the look-back (BEA) term to the field, for solvers that do not look back.
-
     Unless told otherwise `track` takes two steps of the closure's `solver` for each of the
-    optimizer, or of Heun's method if `corrected`.
+    optimizer. Source: Regis & Chewi 2026, arXiv 2605.06821; the signed rod is ours.
 
-    Source: MATH.md sections 3 to 6; Regis & Chewi 2026, arXiv 2605.06821.
+    Args:
+        closure: The representation of the oscillation, `SignedRod` or `CovarianceRod`.
+
+    Raises:
+        ValueError: The closure is none.
+
+    Examples:
+        A valley of sharpness 2.1 at learning rate 1 is beyond the edge, 2; the iterates come to
+        alternate between +- 0.1^1/2.
+
+        >>> import diffrax, jax, jax.numpy as jnp, optax, rodflow
+        >>> iteration = rodflow.Iteration(lambda w: 2.1 * w**2 / 2 - w**4 / 4, optax.sgd(1.0))
+        >>> flow = rodflow.RodFlow()
+        >>> y0 = flow.init(iteration, iteration.init(jnp.array(0.01)))
+        >>> solver = rodflow.LookbackEuler()
+        >>> solution = diffrax.diffeqsolve(flow.term(iteration), solver, 0, 200, 0.5, y0)
+        >>> y1 = jax.tree.map(lambda leaf: leaf[-1], solution.ys)
+        >>> print(f"{flow.extent(y1):.3f}")
+        0.316
     """
 
-    iteration: Iteration
     closure: AbstractClosure = SignedRod()
-    corrected: bool = eqx.field(default=False, kw_only=True)
+    corrected: ClassVar[bool] = True
 
-    def init(self, state: PhaseState) -> Any:
-        oscillates = jax.tree.map(lambda p: p is Parity.OSCILLATING, self.iteration.parity)
+    def __check_init__(self) -> None:
+        if not isinstance(self.closure, AbstractClosure):
+            raise ValueError(
+                f"`closure` is {self.closure!r}; it must be a closure, as rodflow.SignedRod() is."
+            )
+
+    def init(self, iteration: AbstractIteration, state: PhaseState) -> Any:
+        oscillates = jax.tree.map(lambda p: p is Parity.OSCILLATING, iteration.parity(state.params))
         offset = jax.tree.map(jnp.zeros_like, eqx.filter(state, oscillates))
-        return self.closure.init(self.iteration, state, offset)
+        return self.closure.init(iteration, state, offset)
 
-    def increment(self, y: Any) -> Any:
-        return self.closure.increment(self.iteration, y)
+    def increment(self, iteration: AbstractIteration, y: Any) -> Any:
+        return self.closure.increment(iteration, y)
 
     def phase(self, y: Any) -> PhaseState:
         return self.closure.center(y)
 
-    def predicted_loss(self, y: Any) -> Float[Array, ""]:
-        """The mean of the loss over the sample points: the two ends of the rod."""
-        points, _ = _spread(self.closure.center(y), self.closure.offsets(y))
-        return jnp.mean(jax.vmap(self.iteration.loss)(points.params))
+    def predicted_loss(self, iteration: AbstractIteration, y: Any) -> Float[Array, ""]:
+        """Return the mean of the loss over the sample points: the two ends of the rod."""
+        points, _ = sample_points(self.closure.center(y), self.closure.offsets(y))
+        return jnp.mean(jax.vmap(iteration.loss)(points.params))
 
     def extent(self, y: Any) -> Float[Array, ""]:
-        """The root mean square distance of the sample points from the centre."""
+        """Return the root mean square distance of the sample points from the centre."""
         offsets = self.closure.offsets(y).params
         squares = jax.tree.map(lambda x: jnp.sum(jnp.square(jnp.abs(x))) / x.shape[0], offsets)
         return jnp.sqrt(optax.tree.sum(squares))
@@ -201,45 +236,4 @@ class RodFlow(AbstractFlow):
 
     @property
     def integrator(self) -> Integrator:
-        return CORRECTED if self.corrected else Integrator(self.closure.solver, 0.5)
-
-
-def present(tree: PyTree) -> PyTree[bool]:
-    """Where `tree` has a leaf: True, and False where it has None."""
-    return jax.tree.map(lambda x: x is not None, tree, is_leaf=lambda x: x is None)
-
-
-def rounding_seed(params: PyTree) -> float:
-    """2^13 rounding units of the coarsest dtype of `params`, and at most 1: the drift itself."""
-    return min(2.0**13 * max(float(jnp.finfo(x.dtype).eps) for x in jax.tree.leaves(params)), 1.0)
-
-
-def _like(tree: PhaseState, offset: PhaseState) -> PhaseState:
-    """The leaves of `tree` where `offset` has any."""
-    return eqx.filter(tree, present(offset))
-
-
-def _spread(center: PhaseState, offsets: PhaseState) -> tuple[PhaseState, PhaseState]:
-    """The oscillating leaves at center +- offsets, stacked, and the remaining leaves."""
-    moving, still = eqx.partition(center, present(offsets))
-    points = jax.tree.map(lambda c, d: jnp.concatenate([c + d, c - d]), moving, offsets)
-    return points, still
-
-
-def even_and_odd(
-    increment: Callable[[PhaseState], PhaseState], center: PhaseState, offsets: PhaseState
-) -> tuple[PhaseState, PhaseState]:
-    """The even and odd parts of `increment` about `center`, along k `offsets`.
-
-    The even part is averaged over the offsets; the odd parts have shape (k, ...), on the leaves
-    that oscillate. One batched evaluation at all 2 k points.
-    """
-    points, still = _spread(center, offsets)
-    values = jax.vmap(lambda point: increment(eqx.combine(point, still)))(points)
-    even = jax.tree.map(lambda g: jnp.mean(g, axis=0), values)
-
-    def odd_part(g: Array) -> Array:
-        plus, minus = jnp.split(g, 2)
-        return (plus - minus) / 2
-
-    return even, jax.tree.map(odd_part, _like(values, offsets))
+        return Integrator(self.closure.solver, 0.5)

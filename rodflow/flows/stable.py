@@ -1,9 +1,8 @@
 """The stable flow, dz/dt = G(z): the usual small-step model, gradient flow for gradient descent.
 
 It cannot oscillate, so it is wrong as soon as training reaches the edge of stability; it is the
-baseline every other flow is measured against (MATH.md section 1). Corrected by backward error
-analysis, dz/dt = G(z - G(z)/2), it follows the iterates to second order in the step as long as they
-do not oscillate (MATH.md section 5).
+baseline every other flow is measured against. Corrected by backward error analysis, dz/dt =
+G(z - G(z)/2), it follows the iterates to second order in the step as long as they do not oscillate.
 """
 
 from __future__ import annotations
@@ -15,38 +14,39 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, PyTree
 
 from rodflow.flows.flow import AbstractFlow
-from rodflow.maps.iteration import Iteration, PhaseState
+from rodflow.maps.iteration import AbstractIteration, PhaseState
 from rodflow.solvers import Integrator
 
 
 class StableFlow(AbstractFlow):
-    """dz/dt = G(z). Its state is a point of phase space.
-
-    Arguments:
-
-    - `iteration`: the optimizer and its loss.
-    - `corrected`: add the look-back (BEA) term, dz/dt = G(z - G(z)/2).
+    """The flow dz/dt = G(z), whose state is a point of phase space.
 
     Solved to its true solution by default (an adaptive method): it becomes stiff once the sharpness
     has left the edge far behind, and a coarse solver would flatter or break the baseline.
+
+    Args:
+        corrected: Add the look-back (BEA) term, dz/dt = G(z - G(z)/2). Without it the flow is the
+            usual model, and a plain Diffrax solver finds the solution of that one.
     """
 
-    iteration: Iteration
-    corrected: bool = eqx.field(default=False, kw_only=True)
+    corrected: bool = eqx.field(static=True, default=False, kw_only=True)
 
-    def init(self, state: PhaseState) -> PhaseState:
+    def init(self, iteration: AbstractIteration, state: PhaseState) -> PhaseState:
+        del iteration
         return state
 
-    def increment(self, y: PhaseState) -> PhaseState:
-        return self.iteration.increment(y)
+    def increment(self, iteration: AbstractIteration, y: PhaseState) -> PhaseState:
+        return iteration.increment(y)
 
     def phase(self, y: PhaseState) -> PhaseState:
         return y
 
-    def predicted_loss(self, y: PhaseState) -> Float[Array, ""]:
-        return self.iteration.loss(y.params)
+    def predicted_loss(self, iteration: AbstractIteration, y: PhaseState) -> Float[Array, ""]:
+        """Return the loss at the centre."""
+        return iteration.loss(y.params)
 
     def extent(self, y: PhaseState) -> Float[Array, ""]:
+        """Return 0.0: the flow has no rod."""
         return jnp.zeros(())
 
     @property
@@ -62,7 +62,7 @@ class StableFlow(AbstractFlow):
 
 
 def _worst_leaf(error: PyTree[Array]) -> Float[Array, ""]:
-    """The largest root mean square over the leaves.
+    """Return the largest root mean square over the leaves.
 
     Over all numbers at once, the error of a scalar second moment would drown in the weights'.
     """

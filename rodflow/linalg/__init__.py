@@ -1,1 +1,10 @@
-"""Linear algebra under `vmap`: decompositions, Lanczos iteration, complementarity, trees."""
+"""Linear algebra under `vmap`: small dense matrices, Lanczos iteration, rows of trees, trees."""
+
+from rodflow.linalg import rows as rows
+from rodflow.linalg import trees as trees
+from rodflow.linalg.complementarity import complementary as complementary
+from rodflow.linalg.complementarity import kkt_residual as kkt_residual
+from rodflow.linalg.decompositions import eigh as eigh
+from rodflow.linalg.decompositions import eigvalsh as eigvalsh
+from rodflow.linalg.decompositions import solve as solve
+from rodflow.linalg.lanczos import largest_eigenvalues as largest_eigenvalues

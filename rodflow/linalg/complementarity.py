@@ -25,22 +25,27 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
-from rodflow.linalg import decompositions as linalg
+from rodflow.linalg.decompositions import eigh, eigvalsh, solve
 
 _MOST_ITERATIONS = 60
-# The factor by which mu falls once its equation is solved, and the lengths of step tried.
-_DECAY = 0.1
-_STEPS = (1.0, 0.5, 0.25, 0.0625)
+_DECAY = 0.1  # the factor by which mu falls once its equation is solved
+_STEPS = (1.0, 0.5, 0.25, 0.0625)  # lengths of a Newton step, of which the best is taken
 
 
 def complementary(q: Float[Array, "k k"], operator: Float[Array, "k k k k"]) -> Float[Array, "k k"]:
-    """The X of the complementarity problem for symmetric `q` and `operator`.
+    """Solve the complementarity problem for X.
 
-    `operator[i, j, l, m]` is the change of entry (i, j) of Y with entry (l, m) of X, symmetric in
-    (i, j) and in (l, m); it need not be symmetric as an operator. Where it is positive definite, X
-    is unique. Where there is none (`q` has a negative direction that `operator` does not reach) the
-    result is NaN. Works under `jit` and `vmap`; each problem is iterated until it is solved to
-    rounding.
+    Works under `jit` and `vmap`; each problem is iterated until it is solved to rounding.
+
+    Args:
+        q: The symmetric matrix Q.
+        operator: The operator B; `operator[i, j, l, m]` is the change of entry (i, j) of Y with
+            entry (l, m) of X, symmetric in (i, j) and in (l, m). It need not be symmetric as an
+            operator. Where it is positive definite, X is unique.
+
+    Returns:
+        The matrix X; NaN where there is no solution, because Q has a negative direction that B
+        does not reach.
     """
     size = q.shape[0]
     basis = jnp.asarray(_symmetric_basis(size), q.dtype)
@@ -56,10 +61,10 @@ def complementary(q: Float[Array, "k k"], operator: Float[Array, "k k k k"]) -> 
     identity = jnp.eye(len(target), dtype=q.dtype)
 
     def halves(w: Array, mu: Array) -> tuple[Array, Array, Array]:
-        """X, the residual of Y - Q - B X, and the derivative of X by W."""
-        values, vectors = linalg.eigh(jnp.einsum("a,aij->ij", w, basis))
+        """Return X, the residual Y - Q - B X, and the derivative of X by W."""
+        values, vectors = eigh(jnp.einsum("a,aij->ij", w, basis))
         roots = jnp.sqrt(values**2 + 4 * mu**2)
-        # The half of the smaller magnitude, without cancellation.
+        # The smaller half is computed from the larger one, which avoids cancellation.
         large = (jnp.abs(values) + roots) / 2
         small = mu**2 / large
         positive = jnp.where(values > 0, large, small)
@@ -84,19 +89,19 @@ def complementary(q: Float[Array, "k k"], operator: Float[Array, "k k k k"]) -> 
     def newton(at: Iterate) -> Iterate:
         _, residual, derivative = halves(at.w, at.mu)
         jacobian = derivative - identity - matrix @ derivative
-        direction = -linalg.solve(jacobian, residual)
+        direction = -solve(jacobian, residual)
         tried = at.w + jnp.asarray(_STEPS, q.dtype)[:, None] * direction
         errors = jax.vmap(lambda w: jnp.linalg.norm(halves(w, at.mu)[1]))(tried)
         best = jnp.argmin(errors)
         error = errors[best]
         mu = jnp.where(error < at.mu, jnp.maximum(_DECAY * at.mu, last), at.mu)
-        # At the end of the path only rounding errors are left, once Newton's method stands still.
+        # At the smallest mu only rounding is left once Newton's method improves no further.
         improving = (at.mu > last) | (error < at.error / 2)
         improving = improving & jnp.isfinite(error)
         return Iterate(tried[best], mu, error, improving, at.count + 1)
 
-    # Where Q >= 0, X = 0.
-    slack = linalg.eigvalsh(q)[0] >= 0
+    # X = 0 solves the problem where Q >= 0.
+    slack = eigvalsh(q)[0] >= 0
     mu = jnp.where(slack, 0, jnp.ones((), q.dtype))
     start = Iterate(-target, mu, jnp.asarray(jnp.inf, q.dtype), ~slack, jnp.asarray(0))
     found = jax.lax.while_loop(going, newton, start)
@@ -109,30 +114,38 @@ def complementary(q: Float[Array, "k k"], operator: Float[Array, "k k k k"]) -> 
 def kkt_residual(
     x: Float[Array, "k k"], q: Float[Array, "k k"], operator: Float[Array, "k k k k"]
 ) -> Float[Array, ""]:
-    """How far `x` is from solving the problem: || X - (X - Y)_+ || / || Q ||, 0 for a solution.
+    """Compute || X - (X - Y)_+ || / || Q ||, which is 0 if and only if X solves the problem.
 
-    Measured where a congruence has brought the operator to order one, as in `complementary`.
+    Norms are taken after the congruence by which `complementary` brings the operator to order one.
+
+    Args:
+        x: The matrix X.
+        q: The symmetric matrix Q.
+        operator: The operator B, as in `complementary`.
+
+    Returns:
+        The relative residual.
     """
     d = _congruence(operator)
     pairs = d[:, None] * d
     y = (q + jnp.einsum("ijlm,lm->ij", operator, x)) * pairs
     x = x / pairs
-    values, vectors = linalg.eigh(x - y)
+    values, vectors = eigh(x - y)
     projected = (vectors * jnp.maximum(values, 0)) @ vectors.T
     return jnp.linalg.norm(x - projected) / jnp.linalg.norm(q * pairs)
 
 
 def _congruence(operator: Float[Array, "k k k k"]) -> Float[Array, " k"]:
-    """The d for which X -> D^-1 X D^-1, Y -> D Y D brings the operator to order one."""
+    """Return the d for which X -> D^-1 X D^-1, Y -> D Y D brings the operator to order one."""
     own = jnp.einsum("iiii->i", operator)
     most = jnp.max(own)
-    # What the operator does not reach at all has no scale of its own.
+    # A direction that the operator does not reach has no scale of its own.
     own = jnp.where(own > 0, jnp.maximum(own, 1e-6 * most), most)
     return jnp.where(most > 0, own, 1) ** -0.25
 
 
 def _symmetric_basis(size: int) -> np.ndarray:
-    """An orthonormal basis of the symmetric matrices: (size (size + 1) / 2, size, size)."""
+    """Return an orthonormal basis of the symmetric matrices: (size (size + 1) / 2, size, size)."""
     rows, columns = np.triu_indices(size)
     basis = np.zeros((len(rows), size, size))
     indices = np.arange(len(rows))

@@ -1,11 +1,11 @@
 """Decompositions of small matrices that a sweep may run on every core at once.
 
-Batched LAPACK calls of jaxlib 0.10 wait, on a thread of XLA's pool, for other threads of the
-same pool: once each of its threads waits, as when every device of a CPU decomposes a batch, the
-program never ends. A matrix on its own is decomposed where it is called, without that wait. On
-CPUs the functions here therefore take the matrices of a batch one after the other, which for small
-ones costs no time; elsewhere they are those of `jax.numpy.linalg`. Their derivatives, forward and
-reverse, are the textbook's (Giles 2008, Collected matrix derivative results).
+A batched LAPACK call of jaxlib 0.10 occupies a thread of XLA's pool while it waits for others of
+the same pool. Once all of them wait, as when every device of a CPU decomposes a batch, the
+program never ends. A single matrix is decomposed on the calling thread, without that wait. On CPUs
+the functions of this module therefore take the matrices of a batch one after the other, which costs
+no time for small ones; elsewhere they are those of `jax.numpy.linalg`. Their derivatives, forward
+and reverse, are the textbook's (Giles 2008, Collected matrix derivative results).
 """
 
 from __future__ import annotations
@@ -18,12 +18,12 @@ import jax.numpy as jnp
 from jax.custom_batching import custom_vmap
 from jaxtyping import Array, Float, PyTree
 
-P = ParamSpec("P")
-R = TypeVar("R")
+_P = ParamSpec("_P")
+_R = TypeVar("_R")
 
 
-def _singly_on_cpu(function: Callable[P, R]) -> Callable[P, R]:
-    """`function`, of one at a time of a batch on CPUs, under `vmap` and `jit`."""
+def _singly_on_cpu(function: Callable[_P, _R]) -> Callable[_P, _R]:
+    """Make a function take the members of a batch one after the other on CPUs."""
     one = custom_vmap(function)
 
     @one.def_vmap
@@ -60,7 +60,21 @@ def _solve(matrix: Float[Array, "n n"], right: Float[Array, "n ..."]) -> Float[A
 
 @jax.custom_jvp
 def eigh(matrix: Float[Array, "n n"]) -> tuple[Float[Array, " n"], Float[Array, "n n"]]:
-    """The eigenvalues of a symmetric matrix, ascending, and its eigenvectors, as columns."""
+    """Decompose a symmetric matrix.
+
+    Args:
+        matrix: The matrix, of which only the symmetric part has a derivative.
+
+    Returns:
+        The eigenvalues in ascending order, and the eigenvectors as columns.
+
+    Examples:
+        >>> import jax.numpy as jnp
+        >>> from rodflow.linalg import eigh
+        >>> values, vectors = eigh(jnp.array([[2.0, 0.0], [0.0, 1.0]]))
+        >>> print(values, abs(vectors[:, 0]))
+        [1. 2.] [0. 1.]
+    """
     return _eigh(matrix)
 
 
@@ -75,7 +89,7 @@ def _eigh_jvp(primals: tuple[Array], tangents: tuple[Array]) -> tuple[PyTree, Py
 
 @jax.custom_jvp
 def eigvalsh(matrix: Float[Array, "n n"]) -> Float[Array, " n"]:
-    """The eigenvalues of a symmetric matrix, ascending."""
+    """Compute the eigenvalues of a symmetric matrix, in ascending order."""
     return _eigvalsh(matrix)
 
 
@@ -87,7 +101,7 @@ def _eigvalsh_jvp(primals: tuple[Array], tangents: tuple[Array]) -> tuple[Array,
 
 @jax.custom_jvp
 def solve(matrix: Float[Array, "n n"], right: Float[Array, "n ..."]) -> Float[Array, "n ..."]:
-    """The solution of `matrix @ x = right`."""
+    """Solve `matrix @ x = right` for x."""
     return _solve(matrix, right)
 
 
@@ -100,5 +114,5 @@ def _solve_jvp(primals: tuple[Array, Array], tangents: tuple[Array, Array]) -> t
 
 
 def _turned(vectors: Array, change: Array) -> Array:
-    """A change of a matrix, of which only the symmetric part counts, between its eigenvectors."""
+    """Express the symmetric part of a change of a matrix in the basis of its eigenvectors."""
     return vectors.T @ ((change + change.T) / 2) @ vectors

@@ -1,16 +1,16 @@
-"""Lanczos iteration for the largest eigenvalues, also where there is little to iterate on.
+"""Lanczos iteration for the largest eigenvalues, robust on matrices of low rank.
 
 The eigenvalues of a product R A of symmetric matrices, R positive, are those of A in the inner
 product <g, h> = g' R h. Lanczos iteration needs A and R as functions of a vector only,
 
     basis g_1, g_2, .. orthonormal,     g_i+1 ~ A R g_i outside of the span of g_1 .. g_i
 
-and finds extreme eigenvalues of the matrix T_ij = (R g_i)' A (R g_j) long before its basis spans
-everything. An A of low rank exhausts the space of its powers earlier still: what then remains of
-A R g_i is rounding, and an iteration that went on with it would find eigenvalues in the noise. So
-the basis is orthogonalised twice (Parlett 1998, The Symmetric Eigenvalue Problem, section 6.9), and
-continued with a random vector where only rounding is left. T is then that of all of its vectors:
-multiple eigenvalues and those of the null space are found as well.
+and the extreme eigenvalues of the matrix T_ij = (R g_i)' A (R g_j) converge long before the basis
+spans the whole space. Where A has low rank, the powers of R A span a small space: the remainder of
+A R g_i is then rounding, and an iteration that continued from it would find eigenvalues in the
+noise. So the basis is orthogonalised twice (Parlett 1998, The Symmetric Eigenvalue Problem, section
+6.9), and continued with a random vector where only rounding is left. As T is computed between all
+of the basis, multiple eigenvalues and those of the null space are found as well.
 """
 
 from __future__ import annotations
@@ -21,49 +21,56 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from rodflow.linalg import decompositions as linalg
+from rodflow.linalg.decompositions import eigvalsh
 
-Vector = Float[Array, " n"]
+_Vector = Float[Array, " n"]
 
-# What is left of a vector is rounding when it is below so many rounding units of what it was.
+# A remainder shorter than this many rounding units of the original vector is rounding.
 _ROUNDING = 16
 
 
 def largest_eigenvalues(
-    product: Callable[[Vector], Vector],
-    start: Vector,
+    product: Callable[[_Vector], _Vector],
+    start: _Vector,
     k: int,
     depth: int,
-    respond: Callable[[Vector], Vector] | None = None,
+    respond: Callable[[_Vector], _Vector] | None = None,
 ) -> Float[Array, " k"]:
-    """The k largest eigenvalues of R A, descending, from a basis of `depth` vectors.
+    """Compute the largest eigenvalues of R A by Lanczos iteration.
 
-    `product` is v -> A v, and `respond` g -> R g, the identity for None; `start` is drawn at
-    random. `product` is called `depth` times, and `respond` once more. NaN where R is zero.
+    Args:
+        product: The function v -> A v, called `depth` times.
+        start: A vector drawn at random, from which the basis begins.
+        k: The number of eigenvalues.
+        depth: The number of vectors in the basis.
+        respond: The function g -> R g, called `depth + 1` times; the identity for None.
+
+    Returns:
+        The eigenvalues in descending order; NaN where R is zero.
     """
     eps = jnp.finfo(start.dtype).eps
     keys = jax.random.split(jax.random.key(1), depth)
     typical = 1.0 if respond is None else jnp.vdot(start, respond(start)) / jnp.vdot(start, start)
 
-    def outside(v: Vector, grads: Array, moves: Array) -> Vector:
+    def outside(v: _Vector, grads: Array, moves: Array) -> _Vector:
         for _ in range(2):
             v = v - grads.T @ (moves @ v)
         return v
 
     def turn(
-        carry: tuple[tuple[Array, ...], Vector], at: tuple[Array, Array]
-    ) -> tuple[tuple[tuple[Array, ...], Vector], Array]:
+        carry: tuple[tuple[Array, ...], _Vector], at: tuple[Array, Array]
+    ) -> tuple[tuple[tuple[Array, ...], _Vector], Array]:
         bases, new = carry
         i, key = at
         images = (new,) if respond is None else (new, respond(new))
         square = jnp.vdot(images[0], images[-1])
-        # What R takes to rounding has no place in the basis: a row of zeros, an eigenvalue 0.
+        # A vector that R maps to rounding is replaced by zeros, which adds an eigenvalue 0.
         kept = square > eps * typical * jnp.vdot(new, new)
         scale = jnp.where(kept, jax.lax.rsqrt(jnp.where(kept, square, 1)), 0)
         bases = tuple(b.at[i].set(scale * image) for b, image in zip(bases, images, strict=True))
         grads, moves = bases[0], bases[-1]
         bent = product(moves[i])
-        # Of order one: squares of small numbers are none.
+        # Scaled to order one, so that the squared norm does not underflow.
         size = jnp.max(jnp.abs(bent))
         bent = bent / jnp.where(size > 0, size, 1)
         entries = moves @ bent
@@ -81,5 +88,5 @@ def largest_eigenvalues(
     bases = (empty,) if respond is None else (empty, empty)
     _, rows = jax.lax.scan(turn, (bases, start), (jnp.arange(depth), keys))
     tridiagonal = jnp.tril(rows) + jnp.tril(rows, -1).T
-    values = linalg.eigvalsh(tridiagonal)[::-1][:k]
+    values = eigvalsh(tridiagonal)[::-1][:k]
     return jnp.where(typical > 0, values, jnp.nan)

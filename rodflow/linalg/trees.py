@@ -1,17 +1,35 @@
-"""Random trees from one draw.
+"""Pytrees as vectors: their norm, and random ones from a single draw.
 
-A draw for each leaf would put as many random number generators into a compiled program, which can
-take longer to compile than the gradient of the network.
+One draw fills a whole tree. A draw for each leaf would put as many random number generators into a
+compiled program, which can take longer to compile than the gradient of a network.
 """
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+import optax
 from jaxtyping import Array, Bool, Float, PRNGKeyArray, PyTree
 
 
+def norm(tree: PyTree) -> Float[Array, ""]:
+    """Compute the Euclidean norm over all leaves, squared in single precision at least."""
+    wide = jax.tree.map(lambda x: x.astype(jnp.promote_types(x.dtype, jnp.float32)), tree)
+    return optax.tree.norm(wide).astype(float)
+
+
+def finite(tree: PyTree) -> Bool[Array, ""]:
+    """Return True if all numbers of all leaves are finite."""
+    return jnp.all(jnp.stack([jnp.all(jnp.isfinite(leaf)) for leaf in jax.tree.leaves(tree)]))
+
+
+def alike(a: PyTree, b: PyTree) -> bool:
+    """Return True if two trees have one structure, and leaves of the same shapes."""
+    shapes = [[jnp.shape(leaf) for leaf in jax.tree.leaves(tree)] for tree in (a, b)]
+    return jax.tree.structure(a) == jax.tree.structure(b) and shapes[0] == shapes[1]
+
+
 def normal_like(key: PRNGKeyArray, tree: PyTree) -> PyTree[Float[Array, "..."]]:
-    """Standard normal numbers of the shapes and dtypes of `tree`."""
+    """Draw standard normal numbers of the shapes and dtypes of `tree`."""
     dtypes = [leaf.dtype for leaf in jax.tree.leaves(tree)]
     dtype = jnp.promote_types(jnp.result_type(*dtypes), jnp.float32)
     drawn = _split(jax.random.normal(key, (_size(tree),), dtype), tree)
@@ -19,7 +37,7 @@ def normal_like(key: PRNGKeyArray, tree: PyTree) -> PyTree[Float[Array, "..."]]:
 
 
 def coins_like(key: PRNGKeyArray, tree: PyTree) -> PyTree[Bool[Array, "..."]]:
-    """Fair coins of the shapes of `tree`."""
+    """Draw fair coins of the shapes of `tree`."""
     return _split(jax.random.bernoulli(key, shape=(_size(tree),)), tree)
 
 

@@ -43,60 +43,78 @@ it; with k = n this epoch is a step of `tx` on the mean of the losses, accumulat
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 import optax
 from jaxtyping import Array, Float, PyTree
 
-from rodflow.maps.iteration import Iteration, PhaseState
+from rodflow.maps.iteration import AbstractIteration, PhaseState
 from rodflow.maps.minibatches import Minibatches
-from rodflow.maps.parity import Parity
+from rodflow.maps.parity import Parity, probe_parity
 
 
-class Epoch(Iteration):
-    """One optimizer step on each of n minibatches in turn, as one map. A unit of time is an epoch.
-
-    Arguments:
-
-    - `loss`: `Minibatches`, in the order of the steps.
-    - `tx`: as for `Iteration`; also `optax.MultiSteps` whose period divides n.
+class Epoch(AbstractIteration):
+    """The map of one optimizer step on each of n minibatches in turn. A unit of time is an epoch.
 
     An evaluation of its gradient is one of each batch. Flows of the modes of a Hessian (central,
     Edge Flow, free energy) are refused: they rest on the response of a single step.
-    **Raises** `ValueError` for a loss that is not `Minibatches`.
+
+    Args:
+        loss_fn: `Minibatches`, in the order of the steps.
+        tx: As for `Iteration`; also `optax.MultiSteps` whose period divides n.
+        placement: The sharding of each leaf of the parameters, see `placed`.
+
+    Raises:
+        ValueError: The loss is not `Minibatches`.
     """
 
-    def __init__(
-        self, loss: Callable[[PyTree], Float[Array, ""]], tx: optax.GradientTransformation
-    ) -> None:
-        if not isinstance(loss, Minibatches):
-            raise ValueError(f"`loss` is {loss!r}; for an epoch it must be `Minibatches`.")
-        super().__init__(loss, tx)
-        self._minibatches = loss
-        self.updates = loss.count
+    def __check_init__(self) -> None:
+        if not isinstance(self.loss_fn, Minibatches):
+            raise ValueError(
+                f"`loss_fn` is {self.loss_fn!r}; for an epoch it must be `Minibatches`."
+            )
+
+    @property
+    def minibatches(self) -> Minibatches:
+        """The loss of each batch, and the batches in their order."""
+        assert isinstance(self.loss_fn, Minibatches)
+        return self.loss_fn
+
+    @property
+    def updates(self) -> int:
+        return self.minibatches.count
 
     def advance(self, state: PhaseState) -> tuple[Float[Array, ""], PhaseState]:
-        """The loss at `state` over all batches, and the state after the epoch."""
+        """Return the loss at `state` over all batches, and the state after the epoch."""
         return self.loss(state.params), self._through(state, self._gradient)[0]
 
     def increment(self, state: PhaseState) -> PhaseState:
-        """G(z) = F(z) - z, of the structure of `state`, per epoch."""
+        """Return G(z) = F(z) - z, of the structure of `state`, per epoch."""
         return self._moved(state, self._gradient)
 
     def respond(self, state: PhaseState, grads: PyTree) -> PhaseState:
-        """The increment of an epoch from `state` if the gradient of every batch were `grads`."""
+        """Return the increment of an epoch if the gradient of every batch were `grads`."""
         return self._moved(state, lambda params, batch: grads)
 
+    def parity(self, params: PyTree) -> PhaseState:
+        """Return the parity of every leaf: all that is float and not constant oscillates."""
+        found = probe_parity(self.tx, params, self.updates, self.placement)
+        return PhaseState(
+            jax.tree.map(lambda _: Parity.OSCILLATING, params),
+            jax.tree.map(lambda p: Parity.OSCILLATING if p is Parity.AUXILIARY else p, found),
+        )
+
     def _gradient(self, params: PyTree, batch: PyTree) -> PyTree:
-        return jax.grad(lambda w: self._minibatches.of(self._placed(w), batch))(params)
+        return jax.grad(lambda w: self.minibatches.batch_loss(self.hold(w), batch))(params)
 
     def _through(
         self, state: PhaseState, gradient: Callable[[PyTree, PyTree], PyTree]
     ) -> tuple[PhaseState, PyTree]:
-        """The state after the epoch, and the sum of the updates of the parameters."""
+        """Return the state after the epoch, and the sum of the updates of the parameters."""
 
-        def step(carry: tuple[PhaseState, PyTree], batch: PyTree) -> tuple:
+        def step(carry: tuple[PhaseState, PyTree], batch: PyTree) -> tuple[Any, None]:
             state, moved = carry
             updates, opt_state = self._update(state, gradient(state.params, batch))
             after = PhaseState(optax.apply_updates(state.params, updates), opt_state)
@@ -104,14 +122,8 @@ class Epoch(Iteration):
             return (after, moved), None
 
         still = jax.tree.map(jnp.zeros_like, state.params)
-        return jax.lax.scan(step, (state, still), self._minibatches.batches)[0]
+        return jax.lax.scan(step, (state, still), self.minibatches.batches)[0]
 
     def _moved(self, state: PhaseState, gradient: Callable[[PyTree, PyTree], PyTree]) -> PhaseState:
         after, params = self._through(state, gradient)
         return PhaseState(params, jax.tree.map(jnp.subtract, after.opt_state, state.opt_state))
-
-    def _probe(self, params: PyTree) -> PyTree[Parity]:
-        return jax.tree.map(
-            lambda parity: Parity.OSCILLATING if parity is Parity.AUXILIARY else parity,
-            super()._probe(params),
-        )

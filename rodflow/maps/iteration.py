@@ -6,15 +6,19 @@ A full-batch optimizer is a map on its phase space z = (parameters w, optimizer 
 
 Any Optax transformation gives an F: take ``g = grad(loss)(w)``, call ``update(g, state, w)``, apply
 the updates. Integer leaves of the state (step counters) are carried as floats, the *clocks*, so
-that bias corrections and schedules become smooth functions of time (MATH.md section 1).
+that bias corrections and schedules become smooth functions of time.
 """
 
 from __future__ import annotations
 
+import abc
+import dataclasses
+import functools
 import inspect
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
+import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -23,98 +27,130 @@ from jax.core import Tracer
 from jaxtyping import Array, Float, PyTree
 
 from rodflow._checks import check_scalar
+from rodflow.linalg.trees import alike
 from rodflow.maps.parity import Parity, as_clock, probe_parity
 from rodflow.maps.placement import Placement, place, placement_of
 
 
 class PhaseState(NamedTuple):
-    """A point of phase space: the parameters, and the optimizer's state with float clocks."""
+    """A point of phase space.
+
+    Attributes:
+        params: The parameters w, a pytree of real float arrays.
+        opt_state: The optimizer's state, with counters as floats.
+    """
 
     params: PyTree
     opt_state: PyTree
 
 
-class Iteration:
-    """An Optax transformation and a loss, as a map on phase space.
+class AbstractIteration(eqx.Module):
+    """The map F of an optimizer on phase space, as an immutable value.
 
-    Arguments:
+    Two iterations of the same loss and transformation are equal, and share compiled programs. The
+    transformation may be built from traced hyperparameters, inside `jit` or `vmap`.
 
-    - `loss`: params pytree -> scalar; deterministic (the full batch is closed over).
-    - `tx`: any `optax.GradientTransformation` whose update takes gradients, state and parameters.
-        It may be built from traced hyperparameters, inside `jit` or `vmap`.
-
-    Immutable but for one memory: the parity of the parameters last given to `init`, and how they
-    are sharded. Source: MATH.md sections 1 and 6.
+    Attributes:
+        loss_fn: The loss as it was given, a function of the parameters.
+        tx: The Optax transformation.
+        placement: The sharding to which parameters are held; None where nothing is sharded.
     """
 
-    def __init__(
-        self, loss: Callable[[PyTree], Float[Array, ""]], tx: optax.GradientTransformation
-    ) -> None:
-        self._loss = loss
-        self.tx = tx
-        self.updates = 1  # of the optimizer in one application of the map
-        self._latest: PhaseState | None = None
-        self.place(None)
+    loss_fn: Callable[[PyTree], Float[Array, ""]] = eqx.field(converter=lambda f: _hashable(f))
+    tx: optax.GradientTransformation
+    placement: Placement | None = eqx.field(static=True, default=None)
+
+    def __check_init__(self) -> None:
+        if not callable(getattr(self.tx, "update", None)):
+            raise ValueError(
+                f"`tx` is {self.tx!r}; it must be an Optax transformation, as optax.sgd(0.1) is."
+            )
+
+    @property
+    @abc.abstractmethod
+    def updates(self) -> int:
+        """Updates of the optimizer in one application of the map."""
+
+    @abc.abstractmethod
+    def advance(self, state: PhaseState) -> tuple[Float[Array, ""], PhaseState]:
+        """Return the loss at `state` and the next iterate F(z)."""
+
+    @abc.abstractmethod
+    def increment(self, state: PhaseState) -> PhaseState:
+        """Return G(z) = F(z) - z, of the structure of `state`, per unit of time."""
+
+    @abc.abstractmethod
+    def respond(self, state: PhaseState, grads: PyTree) -> PhaseState:
+        """Return the increment from `state` if every gradient were `grads`."""
+
+    @abc.abstractmethod
+    def parity(self, params: PyTree) -> PhaseState:
+        """Return the parity of every leaf of phase space, a `PhaseState` of `Parity` leaves.
+
+        It depends on the structure, shapes and dtypes of `params` alone, which may be traced.
+
+        Raises:
+            ValueError: The transformation is no smooth map on phase space.
+        """
+
+    def at(self, placement: Placement | None) -> AbstractIteration:
+        """Return the same map with its parameters held to `placement`."""
+        return dataclasses.replace(self, placement=placement)
+
+    def placed(self, params: PyTree) -> AbstractIteration:
+        """Return the same map with its parameters held to where `params` are, if sharded.
+
+        The place of traced parameters is not known, and leaves the map as it is.
+        """
+        if any(isinstance(leaf, Tracer) for leaf in jax.tree.leaves(params)):
+            return self
+        return self.at(placement_of(params))
 
     def loss(self, params: PyTree) -> Float[Array, ""]:
-        """The loss at `params`, which it holds to where the parameters given to `init` are."""
-        return self._loss(self._placed(params))
+        """Return the loss at `params`, which are held to the placement of this map."""
+        return self.loss_fn(self.hold(params))
+
+    def hold(self, params: PyTree) -> PyTree:
+        """Return `params`, held to the placement of this map."""
+        return params if self.placement is None else place(params, self.placement)
 
     def init(self, params: PyTree) -> PhaseState:
-        """The initial point of phase space at `params`; its parity is known from here on.
+        """Return the initial point of phase space at `params`.
 
-        **Raises** `ValueError` for parameters that are not real floats, for a loss that is not a
-        finite scalar there (a traced loss is not checked: it becomes a run that diverged at once),
-        and for a transformation that is no smooth map on phase space.
+        Args:
+            params: A pytree of real float arrays.
+
+        Raises:
+            ValueError: The parameters are not real floats, the loss is not a finite scalar there (a
+                traced loss is not checked: it becomes a run that diverged at once), or the
+                transformation is no smooth map on phase space.
         """
         params = jax.tree.map(jnp.asarray, params)
         _check_params(params)
-        self.place(placement_of(params))
-        _check_loss(self._loss, params)
-        self._latest = PhaseState(
-            jax.tree.map(lambda _: Parity.OSCILLATING, params), self._probe(params)
-        )
+        _check_loss(self.loss_fn, params)
+        self.placed(params).parity(params)
         return PhaseState(params, jax.tree.map(as_clock, self.tx.init(params)))
 
-    def place(self, placement: Placement | None) -> None:
-        """From here on parameters are where `placement` says: for a program yet to be traced."""
-        self._placement: Placement | None = placement
-        # Traced once for all that follow the iterates, and nothing but its operations after that.
-        self._value_and_grad = jax.jit(jax.value_and_grad(self.loss), inline=True)
+    def check(self, state: PhaseState) -> None:
+        """Refuse what is no point of this map's phase space.
 
-    @property
-    def parity(self) -> PhaseState:
-        """A `PhaseState` of `Parity` leaves, for the parameters last given to `init`."""
-        if self._latest is None:
-            raise ValueError("The parity of an Iteration is known once `init(params)` was called.")
-        return self._latest
-
-    def advance(self, state: PhaseState) -> tuple[Float[Array, ""], PhaseState]:
-        """The loss at `state` and the next iterate F(z), from one gradient evaluation."""
-        loss, grads = self._value_and_grad(state.params)
-        updates, opt_state = self._update(state, grads)
-        return loss, PhaseState(optax.apply_updates(state.params, updates), opt_state)
+        Raises:
+            ValueError: The state is no `PhaseState`, or that of another transformation.
+        """
+        if not isinstance(state, PhaseState):
+            raise ValueError(
+                f"`state` is of type {type(state).__name__}; it must be a PhaseState, as "
+                "`Iteration.init` returns."
+            )
+        if not alike(jax.eval_shape(self.tx.init, state.params), state.opt_state):
+            raise ValueError(
+                "`state` is of another transformation: its optimizer state is not what `tx` would "
+                "make for its parameters."
+            )
 
     def step(self, state: PhaseState) -> PhaseState:
-        """F(z): the next iterate, as Optax computes it."""
+        """Return F(z), the next iterate, as Optax computes it."""
         return self.advance(state)[1]
-
-    def increment(self, state: PhaseState) -> PhaseState:
-        """G(z) = F(z) - z, of the structure of `state`, per optimizer step."""
-        return self.respond(state, self._value_and_grad(state.params)[1])
-
-    def respond(self, state: PhaseState, grads: PyTree) -> PhaseState:
-        """The increment of one step from `state` if the gradient there were `grads`."""
-        updates, opt_state = self._update(state, grads)
-        # The update itself is the increment; (w + u) - w would round it once more.
-        params = jax.tree.map(lambda p, u: u.astype(p.dtype), state.params, updates)
-        return PhaseState(params, jax.tree.map(jnp.subtract, opt_state, state.opt_state))
-
-    def _probe(self, params: PyTree) -> PyTree[Parity]:
-        return probe_parity(self.tx, params, self.updates, self._placement)
-
-    def _placed(self, params: PyTree) -> PyTree:
-        return params if self._placement is None else place(params, self._placement)
 
     def _update(self, state: PhaseState, grads: PyTree) -> tuple[PyTree, PyTree]:
         # Flags return to their own type; counters may stay float in all of Optax.
@@ -130,6 +166,74 @@ class Iteration:
         )
 
 
+class Iteration(AbstractIteration):
+    """The map of one optimizer step on a full-batch loss.
+
+    Args:
+        loss_fn: Params pytree -> scalar; deterministic, so that data are closed over.
+        tx: Any `optax.GradientTransformation` whose update takes gradients, state and parameters.
+        placement: The sharding of each leaf of the parameters, see `placed`.
+
+    Examples:
+        >>> import jax.numpy as jnp, optax, rodflow
+        >>> iteration = rodflow.Iteration(lambda w: w**2 / 2, optax.sgd(0.5))
+        >>> state = iteration.init(jnp.array(1.0))
+        >>> float(iteration.step(state).params), float(iteration.increment(state).params)
+        (0.5, -0.5)
+    """
+
+    @property
+    def updates(self) -> int:
+        return 1
+
+    def advance(self, state: PhaseState) -> tuple[Float[Array, ""], PhaseState]:
+        """Return the loss at `state` and F(z), from one gradient evaluation."""
+        loss, grads = _value_and_grad(self, state.params)
+        updates, opt_state = self._update(state, grads)
+        return loss, PhaseState(optax.apply_updates(state.params, updates), opt_state)
+
+    def increment(self, state: PhaseState) -> PhaseState:
+        """Return G(z) = F(z) - z, per optimizer step, from one gradient evaluation."""
+        return self.respond(state, _value_and_grad(self, state.params)[1])
+
+    def respond(self, state: PhaseState, grads: PyTree) -> PhaseState:
+        """Return the increment of one step from `state` if the gradient there were `grads`."""
+        updates, opt_state = self._update(state, grads)
+        # The update itself is the increment; (w + u) - w would round it once more.
+        params = jax.tree.map(lambda p, u: u.astype(p.dtype), state.params, updates)
+        return PhaseState(params, jax.tree.map(jnp.subtract, opt_state, state.opt_state))
+
+    def parity(self, params: PyTree) -> PhaseState:
+        return PhaseState(
+            jax.tree.map(lambda _: Parity.OSCILLATING, params),
+            probe_parity(self.tx, params, self.updates, self.placement),
+        )
+
+
+def _value_and_grad(iteration: AbstractIteration, params: PyTree) -> tuple[Array, PyTree]:
+    """Return the loss and its gradient, traced once for all that follow the iterates."""
+    arrays, functions = eqx.partition(iteration.loss_fn, eqx.is_array)
+    leaves, structure = jax.tree.flatten(functions)
+    return _traced_once(structure, tuple(leaves), iteration.placement, arrays, params)
+
+
+# Inlined, so that a program has nothing but its operations.
+@functools.partial(jax.jit, static_argnums=(0, 1, 2), inline=True)
+def _traced_once(
+    structure: Any,
+    functions: tuple[Any, ...],
+    placement: Placement | None,
+    arrays: PyTree,
+    params: PyTree,
+) -> tuple[Array, PyTree]:
+    loss = eqx.combine(structure.unflatten(functions), arrays)
+
+    def placed(params: PyTree) -> Array:
+        return loss(params if placement is None else place(params, placement))
+
+    return jax.value_and_grad(placed)(params)
+
+
 def _check_params(params: PyTree) -> None:
     leaves = jax.tree_util.tree_leaves_with_path(params)
     if not leaves:
@@ -142,7 +246,7 @@ def _check_params(params: PyTree) -> None:
             )
 
 
-def _check_loss(loss: Callable[[PyTree], Float[Array, ""]], params: PyTree) -> None:
+def _check_loss(loss: Callable[..., Any], params: PyTree) -> None:
     try:
         inspect.signature(loss).bind(params)
     except TypeError as error:
@@ -154,7 +258,21 @@ def _check_loss(loss: Callable[[PyTree], Float[Array, ""]], params: PyTree) -> N
     check_scalar(loss, params)
     if any(isinstance(leaf, Tracer) for leaf in jax.tree.leaves(params)):
         return
-    value = jax.jit(loss)(params)
+    value = _evaluate(loss, params)
     # A loss that closes over the tracers of an outer transformation stays abstract.
     if not isinstance(value, Tracer) and not np.isfinite(value):
         raise ValueError(f"The loss at the start is {value}; it must be finite.")
+
+
+@eqx.filter_jit
+def _evaluate(loss: Callable[[PyTree], Array], params: PyTree) -> Array:
+    return loss(params)
+
+
+def _hashable(loss: Callable[[PyTree], Array]) -> Callable[[PyTree], Array]:
+    """Return a loss that programs can be found by: itself, or a function around it."""
+    try:
+        hash(tuple(leaf for leaf in jax.tree.leaves(loss) if not eqx.is_array(leaf)))
+    except TypeError:
+        return lambda params: loss(params)
+    return loss

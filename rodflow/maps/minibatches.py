@@ -17,6 +17,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 
+import equinox as eqx
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, PyTree
@@ -24,16 +25,23 @@ from jaxtyping import Array, Float, PyTree
 from rodflow._checks import check_scalar
 
 
-class Minibatches:
+class Minibatches(eqx.Module):
     """The mean of a loss over minibatches, a function of the parameters.
 
-    Arguments:
+    Args:
+        loss: Parameters, batch -> scalar; a mean over the samples of the batch.
+        batches: A pytree of arrays, stacked along their first axis: n batches of equal size.
 
-    - `loss`: parameters, batch -> scalar; a mean over the samples of the batch.
-    - `batches`: a pytree of arrays, stacked along their first axis: n batches of equal size.
+    Attributes:
+        batch_loss: The loss of one batch.
+        batches: All batches, as arrays.
 
-    **Raises** `ValueError` for batches that are no arrays, or not equally many in each of them.
+    Raises:
+        ValueError: The batches are no arrays, or not equally many in each of them.
     """
+
+    batch_loss: Callable[[PyTree, PyTree], Float[Array, ""]]
+    batches: PyTree[Array]
 
     def __init__(self, loss: Callable[[PyTree, PyTree], Float[Array, ""]], batches: PyTree) -> None:
         leaves = [] if isinstance(batches, Iterator) else jax.tree.leaves(batches)
@@ -47,20 +55,30 @@ class Minibatches:
             raise ValueError(
                 f"The arrays of `batches` have {counts} batches; it must be one number, at least 1."
             )
-        self.of = loss
+        self.batch_loss = loss
         self.batches = jax.tree.map(jnp.asarray, batches)
-        self.count = counts[0]
+
+    # Compared as functions are, by identity, so that `jax.jit` takes one as it takes a function.
+    __hash__ = object.__hash__
+    __eq__ = object.__eq__
+
+    @property
+    def count(self) -> int:
+        """The number of batches, n."""
+        return jax.tree.leaves(self.batches)[0].shape[0]
 
     def __call__(self, params: PyTree) -> Float[Array, ""]:
-        """The mean over the batches at `params`, with the activations of one in memory."""
+        """Return the mean over the batches at `params`, with one batch's activations in memory."""
         first = jax.tree.map(lambda leaf: leaf[0], self.batches)
-        dtype = check_scalar(lambda p: self.of(p, first), params)
+        dtype = check_scalar(lambda p: self.batch_loss(p, first), params)
         # Losses and, through parameters made wide here, gradients are added up in single precision
         # at least: in bfloat16 a sum of ones would end at 256.
         wide = jax.tree.map(_wide, params)
 
         def once(wide: PyTree, batch: PyTree) -> Float[Array, ""]:
-            return _wide(self.of(jax.tree.map(lambda w, p: w.astype(p.dtype), wide, params), batch))
+            return _wide(
+                self.batch_loss(jax.tree.map(lambda w, p: w.astype(p.dtype), wide, params), batch)
+            )
 
         once = jax.checkpoint(once, prevent_cse=False)  # a scan needs no protection from CSE
         total, _ = jax.lax.scan(

@@ -3,7 +3,7 @@
 At the edge of stability the gradient flips its sign every step. What a transformation remembers of
 such gradients is found by asking it: run its update for a few steps on (w, g) and again on
 (-w, -g), from its initial state and once more with its counters set a million steps on, and compare
-the memories (MATH.md section 6). A float leaf that comes out equal is blind to the sign: it is
+the memories. A float leaf that comes out equal is blind to the sign: it is
 *auxiliary* (a second moment, smooth in time). Any other float leaf *oscillates* (a first moment, a
 trace). An integer leaf that counts steps is a *clock*, and a leaf that never changes is *constant*
 (an injected hyperparameter, an unused flag).
@@ -20,7 +20,7 @@ from __future__ import annotations
 import enum
 import weakref
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -33,7 +33,7 @@ from jaxtyping import Array, PyTree
 
 from rodflow.maps.placement import Placement
 
-# What was found, for as long as the transformations live: the same one is often asked again.
+# A memo of parities, kept as long as the transformations live, as the same one is often asked for.
 # Two of them may share an update and differ in their memory, so both functions are the key.
 _KNOWN: weakref.WeakKeyDictionary[Any, Any] = weakref.WeakKeyDictionary()
 
@@ -44,7 +44,13 @@ _LATE = 10**6  # a much later step: counters that wrap around have, gates and wa
 
 
 class Parity(enum.Enum):
-    """How a leaf of phase space behaves when the sign of the oscillation flips."""
+    """The behaviour of a leaf of phase space when the sign of the oscillation flips.
+
+    - `OSCILLATING`: it flips, such as parameters, first moments and traces.
+    - `AUXILIARY`: a float leaf that is blind to the sign, such as second moments.
+    - `CLOCK`: an integer leaf that counts steps.
+    - `CONSTANT`: a leaf that never changes, such as an injected hyperparameter.
+    """
 
     OSCILLATING = "oscillating"
     AUXILIARY = "auxiliary"
@@ -53,7 +59,7 @@ class Parity(enum.Enum):
 
 
 def as_clock(leaf: Array) -> Array:
-    """An integer or boolean leaf of a state as a float one; a float leaf as it is."""
+    """Return an integer or boolean leaf of a state as a float one; a float leaf as it is."""
     leaf = jnp.asarray(leaf)
     return leaf if jnp.issubdtype(leaf.dtype, jnp.floating) else leaf.astype(float)
 
@@ -64,14 +70,21 @@ def probe_parity(
     updates: int = 1,
     placement: Placement | None = None,
 ) -> PyTree[Parity]:
-    """The parity of every leaf of `tx.init(params)`, a pytree of that structure.
+    """Return the parity of every leaf of `tx.init(params)`, a pytree of that structure.
 
     It depends on the structure, shapes and dtypes of `params`, not on their values, and `tx` may
-    close over traced hyperparameters. The map whose parity it is consists of `updates` updates.
+    close over traced hyperparameters.
 
-    **Raises** `ValueError` for a transformation whose update needs more than gradients, state and
-    parameters (a line search), or remembers what no smooth flow can carry (a random key, a counter
-    that wraps around).
+    Args:
+        tx: The transformation.
+        params: Parameters, or tracers of them.
+        updates: Updates of `tx` in one application of the map.
+        placement: The sharding of each leaf of `params`, None where nothing is sharded.
+
+    Raises:
+        ValueError: The update needs more than gradients, state and parameters (a line search), or
+            the state has a leaf that no smooth flow can carry (a random key, a counter that wraps
+            around).
     """
     try:
         known = _KNOWN.setdefault(tx.update, weakref.WeakKeyDictionary()).setdefault(tx.init, {})
@@ -121,7 +134,7 @@ def _probe(
             for place, (like, sharding) in enumerate(zip(likes, shardings, strict=True))
         ]
 
-    leaves = [_Leaf() for _ in paths]
+    seen = [_Seen() for _ in paths]
     firsts = befores = [init(arrays(sign, 0)) for sign in _SIGNS]
     for count in range(_STEPS + 1):
         if count == _STEPS:
@@ -132,13 +145,12 @@ def _probe(
                 update([*arrays(sign, draw), *after, *arrays(sign, 0)])
                 for sign, after in zip(_SIGNS, afters, strict=True)
             ]
-        for leaf, *ends in zip(leaves, *befores, *afters, strict=True):
-            leaf.look(*ends)
+        seen = list(map(_look, seen, *befores, *afters))
         befores = afters
-    observed = iter(leaves)
+    found = iter(seen)
 
     def classify(path: jax.tree_util.KeyPath, like: jax.ShapeDtypeStruct) -> Parity:
-        leaf = next(observed)
+        leaf = next(found)
         if leaf.strides == {0}:
             return Parity.CONSTANT
         if jnp.issubdtype(like.dtype, jnp.floating):
@@ -153,36 +165,43 @@ def _probe(
     return jax.tree_util.tree_map_with_path(classify, memory)
 
 
-class _Leaf:
-    """What was seen of one leaf of the two memories; `strides` are the extreme changes in a step.
+class _Seen(NamedTuple):
+    """Observations of one leaf of the two memories.
 
-    Which changes there are matters for counters only, and these change alike in all elements.
+    Attributes:
+        strides: The extreme changes in a step; they matter for counters only, and these change
+            alike in all elements.
+        odd_part: The largest difference between the two memories.
+        size: The largest magnitude in either.
     """
 
-    def __init__(self) -> None:
-        self.strides: set[float] = set()
-        self.odd_part, self.size = 0.0, 0.0
+    strides: frozenset[float] = frozenset()
+    odd_part: float = 0.0
+    size: float = 0.0
 
-    def look(
-        self,
-        before: Array | np.ndarray,
-        before_minus: Array | np.ndarray,
-        after: Array,
-        after_minus: Array,
-    ) -> None:
-        """One application of the map, with the signs (+, -); shard by shard."""
-        ends = before, before_minus, after, after_minus
-        for shard in after.addressable_shards:
-            begin, begin_minus, plus, minus = (_part(end, shard) for end in ends)
-            for step in (plus - begin, minus - begin_minus):
-                if step.size:
-                    self.strides |= {float(np.min(step)), float(np.max(step))}
-            self.odd_part = max(self.odd_part, np.max(np.abs(plus - minus), initial=0))
-            self.size = max(self.size, *(np.max(np.abs(end), initial=0) for end in (plus, minus)))
+
+def _look(
+    seen: _Seen,
+    before: Array | np.ndarray,
+    before_minus: Array | np.ndarray,
+    after: Array,
+    after_minus: Array,
+) -> _Seen:
+    """Add one application of the map, with the signs (+, -), shard by shard."""
+    strides, odd_part, size = seen
+    ends = before, before_minus, after, after_minus
+    for shard in after.addressable_shards:
+        begin, begin_minus, plus, minus = (_part(end, shard) for end in ends)
+        for step in (plus - begin, minus - begin_minus):
+            if step.size:
+                strides |= {float(np.min(step)), float(np.max(step))}
+        odd_part = max(odd_part, np.max(np.abs(plus - minus), initial=0))
+        size = max(size, *(np.max(np.abs(end), initial=0) for end in (plus, minus)))
+    return _Seen(strides, odd_part, size)
 
 
 def _part(leaf: Array | np.ndarray, shard: Shard) -> np.ndarray:
-    """What `leaf` has where `shard` is, a shard of an array of its shape."""
+    """Return the part of `leaf` where `shard` is, a shard of an array of its shape."""
     for own in getattr(leaf, "addressable_shards", ()):
         if own.index == shard.index:
             return np.asarray(own.data, np.float64)
@@ -192,9 +211,10 @@ def _part(leaf: Array | np.ndarray, shard: Shard) -> np.ndarray:
 def _generic(
     sign: int, draw: int, like: jax.ShapeDtypeStruct, sharding: jax.sharding.Sharding | None
 ) -> Array | np.ndarray:
-    """Numbers in [-1, 1) without a pattern: multiples of the golden ratio, modulo 1 (Weyl 1916).
+    """Return numbers in [-1, 1) without a pattern: multiples of the golden ratio (Weyl 1916).
 
-    Each element follows from its index, so that a sharded array is made in its shards.
+    They are taken modulo 1. Each element follows from its index, so that a sharded array is made
+    in its shards.
     """
     strides = np.cumprod([1, *like.shape[:0:-1]])[::-1]
 
@@ -212,7 +232,7 @@ def _generic(
 
 
 def _much_later(first: Array, last: Array) -> Array | np.ndarray:
-    """A leaf that has counted, as it would stand after many more steps; any other as it is."""
+    """Return a leaf that has counted as it would stand after many more steps, others as is."""
     if not jnp.issubdtype(last.dtype, jnp.integer):
         return last
     begin, end = np.asarray(first), np.asarray(last)

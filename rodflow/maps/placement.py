@@ -1,4 +1,4 @@
-"""Where large parameters live: sharded over the devices of a mesh, inside one run.
+"""Placement of large parameters: sharded over the devices of a mesh, inside one run.
 
 Parameters too large for one device are given as arrays with a `NamedSharding` (as in FSDP or tensor
 parallelism). Iterates, optimizer state, twins, flows and their sample points are then kept alike:
@@ -20,7 +20,7 @@ Placement = tuple[NamedSharding | None, ...]
 
 
 def placement_of(params: PyTree) -> Placement | None:
-    """The placement of concrete arrays; None where nothing is sharded.
+    """Return the placement of concrete arrays; None where nothing is sharded.
 
     Also None for traced arrays, whose sharding is not known before compilation, and for meshes with
     explicit axes, where it is part of the type and needs no keeping.
@@ -43,7 +43,7 @@ def place(tree: PyTree, placement: Placement) -> PyTree:
 def place_alike(tree: PyTree, params: PyTree, placement: Placement | None) -> PyTree:
     """Hold each leaf of `tree` to the placement of the parameters of its shape, where all agree.
 
-    For what starts at zero, and so nowhere in particular.
+    Arrays that start at zero have no placement of their own.
     """
     if placement is None:
         return tree

@@ -1,1 +1,7 @@
-"""Iterates and flows in lockstep, in one compiled program, and what is recorded of them."""
+"""Iterates and flows in lockstep, in one compiled program, and the records of both."""
+
+from rodflow.tracking.records import FlowTracking as FlowTracking
+from rodflow.tracking.records import Tracking as Tracking
+from rodflow.tracking.track import track as track
+from rodflow.tracking.tracker import Tracker as Tracker
+from rodflow.tracking.tracker import TrackerState as TrackerState

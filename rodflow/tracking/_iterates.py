@@ -1,7 +1,7 @@
-"""The discrete run, observed without its oscillation, and its twins.
+"""The iterates of an optimizer, observed without their oscillation, and their twins.
 
 A run at the edge of stability is observed through the second-order midpoint of its parameters and
-the three-step average of its loss (MATH.md section 7),
+the three-step average of its loss,
 
     wmid[t] = (w[t-1] + 2 w[t] + w[t+1]) / 4        Lavg[t] = (L[t-1] + 2 L[t] + L[t+1]) / 4
 
@@ -15,18 +15,25 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
-import optax
-from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray, PyTree
+from jaxtyping import Array, Float, Int, PRNGKeyArray, PyTree
 
-from rodflow.linalg.trees import coins_like
-from rodflow.maps.iteration import Iteration, PhaseState
+from rodflow.linalg.trees import coins_like, norm
+from rodflow.maps.iteration import AbstractIteration, PhaseState
 
 # A run has diverged when its norm has grown by this factor, or is not finite.
 _RUNAWAY = 1e6
 
 
 class DiscreteRun(NamedTuple):
-    """The parameters and loss at step t, the state at step t + 1, and the step of divergence."""
+    """A run of the optimizer at step t, kept one step ahead.
+
+    Attributes:
+        params: The parameters at step t.
+        loss: The loss at step t.
+        state: The state at step t + 1.
+        limit: The norm of the parameters beyond which the run has diverged.
+        diverged_at: The step of divergence, -1 up to then.
+    """
 
     params: PyTree
     loss: Float[Array, ""]
@@ -36,7 +43,15 @@ class DiscreteRun(NamedTuple):
 
 
 class Observation(NamedTuple):
-    """What is seen of a run at step t: NaN once it has diverged."""
+    """An observation of a run at step t, NaN once it has diverged.
+
+    Attributes:
+        midpoint: The midpoint wmid of the parameters.
+        loss: The loss.
+        mean_loss: The three-step average of the loss.
+        oscillation: The distance of the parameters from the midpoint.
+        state: The state at step t.
+    """
 
     midpoint: PyTree
     loss: Float[Array, ""]
@@ -45,17 +60,17 @@ class Observation(NamedTuple):
     state: PhaseState
 
 
-def begin(iteration: Iteration, state: PhaseState) -> DiscreteRun:
-    """The run whose step 0 is at `state`."""
+def begin(iteration: AbstractIteration, state: PhaseState) -> DiscreteRun:
+    """Return the run whose step 0 is at `state`."""
     loss, after = iteration.advance(state)
     diverged_at = jnp.where(jnp.isfinite(loss), -1, 0).astype(jnp.int32)
     return DiscreteRun(state.params, loss, after, runaway_limit(state.params), diverged_at)
 
 
 def follow(
-    iteration: Iteration, run: DiscreteRun, step: Int[Array, ""], every: int
+    iteration: AbstractIteration, run: DiscreteRun, step: Int[Array, ""], every: int
 ) -> tuple[DiscreteRun, Observation]:
-    """The run `every` steps on, at `step`, and what is seen of it there.
+    """Return the run `every` steps on, at `step`, and its observation there.
 
     Costs `every` gradient evaluations and one of the loss.
     """
@@ -77,7 +92,7 @@ def follow(
 def unless_diverged(
     diverged_at: Int[Array, ""], function: Callable[[Any], PyTree], argument: Any
 ) -> Any:
-    """`function(argument)`, NaN for what has diverged.
+    """Return `function(argument)`, NaN for a run that has diverged.
 
     A branch of the program is laid out by itself: XLA begins what is not in one as early as it can,
     and would hold half an evaluated loss throughout the solution of a flow.
@@ -91,7 +106,7 @@ def unless_diverged(
 
 
 def one_rounding_unit_away(state: PhaseState, key: PRNGKeyArray) -> PhaseState:
-    """Every parameter moved to its next float, up or down at random."""
+    """Return a state with every parameter moved to its next float, up or down at random."""
 
     def move(leaf: Array, up: Array) -> Array:
         return jnp.nextafter(leaf, jnp.where(up, jnp.inf, -jnp.inf).astype(leaf.dtype))
@@ -101,23 +116,12 @@ def one_rounding_unit_away(state: PhaseState, key: PRNGKeyArray) -> PhaseState:
 
 
 def runaway_limit(tree: PyTree) -> Float[Array, ""]:
-    """The norm beyond which something that starts at `tree` has diverged."""
+    """Return the norm beyond which a run that starts at `tree` has diverged."""
     return _RUNAWAY * (1 + norm(tree))
 
 
-def norm(tree: PyTree) -> Float[Array, ""]:
-    """The Euclidean norm over all leaves, squared in single precision at least."""
-    wide = jax.tree.map(lambda x: x.astype(jnp.promote_types(x.dtype, jnp.float32)), tree)
-    return optax.tree.norm(wide).astype(float)
-
-
-def finite(tree: PyTree) -> Bool[Array, ""]:
-    """Whether all of its numbers are finite."""
-    return jnp.all(jnp.stack([jnp.all(jnp.isfinite(leaf)) for leaf in jax.tree.leaves(tree)]))
-
-
-def _advance(iteration: Iteration, run: DiscreteRun, step: Int[Array, ""]) -> DiscreteRun:
-    """From step - 1 to `step`."""
+def _advance(iteration: AbstractIteration, run: DiscreteRun, step: Int[Array, ""]) -> DiscreteRun:
+    """Advance a run from step - 1 to `step`."""
     loss, after = iteration.advance(run.state)
     runs_away = ~(norm(run.state.params) <= run.limit) | ~jnp.isfinite(loss)
     diverged_at = jnp.where(runs_away & (run.diverged_at < 0), step, run.diverged_at)

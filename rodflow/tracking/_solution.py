@@ -1,4 +1,4 @@
-"""A flow beside the discrete run: solved from record to record, and marked where it is lost.
+"""A flow beside the iterates: solved from record to record, and marked where it is lost.
 
 One unit of time is one optimizer step. A flow that runs away, is not finite or takes too many
 solver steps has diverged: its step is marked, and its state is NaN from there on.
@@ -13,15 +13,24 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int, PyTree
 
-from rodflow.flows.flow import AbstractFlow, Work, work_per_step
-from rodflow.maps.iteration import PhaseState
-from rodflow.maps.placement import Placement, place_alike
-from rodflow.solvers import Integrator
-from rodflow.tracking._iterates import finite, runaway_limit
+from rodflow.flows.flow import AbstractFlow
+from rodflow.linalg.trees import finite
+from rodflow.maps.iteration import AbstractIteration, PhaseState
+from rodflow.maps.placement import place_alike
+from rodflow.solvers import Integrator, work_per_step
+from rodflow.term import Work
+from rodflow.tracking._iterates import runaway_limit
 
 
 class FlowRun(NamedTuple):
-    """A flow at step t, with what its solver remembers, and the step of divergence."""
+    """A flow at step t.
+
+    Attributes:
+        y: The state of the flow.
+        solver_state: The memory of its solver.
+        limit: The reach beyond which the flow has diverged.
+        diverged_at: The step of divergence, -1 up to then.
+    """
 
     y: Any
     solver_state: Any
@@ -30,32 +39,38 @@ class FlowRun(NamedTuple):
 
 
 def begin_flow(
-    flow: AbstractFlow, integrator: Integrator, state: PhaseState, placement: Placement | None
+    flow: AbstractFlow, iteration: AbstractIteration, integrator: Integrator, state: PhaseState
 ) -> FlowRun:
-    """The flow whose step 0 is at `state`; `placement` is where the parameters are."""
+    """Return the flow whose step 0 is at `state`."""
     # As Diffrax does: time is of the default precision, and widens what is narrower.
     y = jax.tree.map(
         lambda leaf: leaf.astype(jnp.promote_types(leaf.dtype, jnp.result_type(float))),
-        flow.init(state),
+        flow.init(iteration, state),
     )
     first = jnp.zeros(()), jnp.ones(())
-    remembered = integrator.solver.init(flow.term(), *first, y, None)
-    remembered = place_alike(remembered, state.params, placement)
+    remembered = integrator.solver.init(flow.term(iteration), *first, y, None)
+    remembered = place_alike(remembered, state.params, iteration.placement)
     return FlowRun(y, remembered, runaway_limit(state.params), jnp.array(-1, jnp.int32))
 
 
 def follow_flow(
-    flow: AbstractFlow, integrator: Integrator, run: FlowRun, step: Int[Array, ""], every: int
+    flow: AbstractFlow,
+    iteration: AbstractIteration,
+    integrator: Integrator,
+    run: FlowRun,
+    step: Int[Array, ""],
+    every: int,
 ) -> tuple[FlowRun, Work]:
-    """The flow `every` steps after `step`, and what this took per optimizer step."""
+    """Return the flow `every` steps after `step`, and its work per optimizer step."""
 
     def runs_away(t: Array, y: Any, args: PyTree, **kwargs: Any) -> Array:
         del t, args, kwargs
         return ~(flow.reach(y) <= run.limit) | ~finite(y)
 
+    term = flow.term(iteration)
     # Flows are autonomous: every stretch starts at time 0, where time is best resolved.
     solution = diffrax.diffeqsolve(
-        flow.term(),
+        term,
         integrator.solver,
         t0=0.0,
         t1=float(every),
@@ -75,6 +90,6 @@ def follow_flow(
     # A state that is not a number triggers the event at once, so that no step is taken again.
     y = jax.tree.map(lambda leaf: jnp.where(failed, jnp.nan, leaf[-1]), solution.ys)
     steps = solution.stats["num_steps"] / every
-    work = jax.tree.map(lambda x: steps * x, work_per_step(flow, integrator.solver, y))
+    work = work_per_step(integrator.solver, term, y).times(steps)
     diverged_at = jnp.where(failed, ended, run.diverged_at)
     return FlowRun(y, solution.solver_state, run.limit, diverged_at), work

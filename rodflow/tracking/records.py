@@ -1,4 +1,4 @@
-"""What tracking records: numbers at the recorded steps, and what follows from them alone."""
+"""Records of tracking: numbers at the recorded steps, and numbers that follow from them alone."""
 
 from __future__ import annotations
 
@@ -11,9 +11,21 @@ from jaxtyping import Array, Float, Int, PyTree
 class FlowTracking(NamedTuple):
     """One flow against the iterates, at the recorded steps.
 
-    `gradients`, `hessians` and `thirds` count evaluations per optimizer step: of gradients, of
-    Hessian-vector products and of third derivatives along two vectors. `observed` is what
-    `observe_flows` returned at the centre of the flow; None without it.
+    Leading axes are those of an outer `vmap`.
+
+    Attributes:
+        distance: Distance of the centre from the midpoint of the iterates, over all parameters.
+        loss: The loss that the flow predicts the iterates to average.
+        loss_error: Its relative error against the three-step average of the iterates.
+        extent: Half the length of the rod in parameter space; 0.0 for a flow without one.
+        gradients: Evaluations of gradients per optimizer step.
+        hessians: Hessian-vector products per optimizer step.
+        thirds: Third derivatives along two vectors per optimizer step.
+        ensemble_distance: Distance from the mean midpoint of the run and its twins; None without
+            twins.
+        ensemble_loss_error: Relative error against the mean loss of these; None without twins.
+        observed: The value of `observe_flows` at the centre of the flow; None without it.
+        diverged_at: The step at which the flow diverged, -1 up to then. Numbers are NaN after it.
     """
 
     distance: Float[Array, "*lanes records"]
@@ -30,16 +42,18 @@ class FlowTracking(NamedTuple):
 
 
 class Tracking(NamedTuple):
-    """What `track` recorded; leading axes are those of an outer `vmap`.
+    """The records of `track`; leading axes are those of an outer `vmap`.
 
-    - `steps`: optimizer steps since tracking started.
-    - `loss`, `mean_loss`: L[t] of the iterates and its three-step average Lavg[t].
-    - `oscillation`: | w[t] - wmid[t] |, what the extent of a flow is a model of.
-    - `travelled`: distance of the midpoint from where tracking started.
-    - `floor`: mean distance of the twins' midpoints from the run's; None without twins.
-    - `observed`: what `observe` returned; None without it.
-    - `diverged_at`: the step at which the run diverged, -1 up to then. Numbers are NaN after it.
-    - `flows`: by name; the `ensemble_` fields compare with the mean of the run and its twins.
+    Attributes:
+        steps: Optimizer steps since tracking started.
+        loss: The loss L[t] of the iterates.
+        mean_loss: Its three-step average Lavg[t].
+        oscillation: | w[t] - wmid[t] |, which the extent of a flow models.
+        travelled: Distance of the midpoint from where tracking started.
+        floor: Mean distance of the twins' midpoints from the run's; None without twins.
+        observed: The value of `observe` on the iterates; None without it.
+        diverged_at: The step at which the run diverged, -1 up to then. Numbers are NaN after it.
+        flows: The records of each flow, by name.
     """
 
     steps: Int[Array, "*lanes records"]
@@ -53,9 +67,12 @@ class Tracking(NamedTuple):
     flows: dict[str, FlowTracking]
 
     def improvement(self) -> dict[str, Float[Array, "*lanes"]]:
-        """Mean distance of the flow named "stable" over that of each other flow.
+        """Return the mean distance of the flow named "stable" over that of each other flow.
 
-        NaN if either diverged. **Raises** `ValueError` if no flow is named "stable".
+        NaN if either diverged.
+
+        Raises:
+            ValueError: No flow is named "stable".
         """
         if "stable" not in self.flows:
             raise ValueError(

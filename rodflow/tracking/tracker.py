@@ -1,6 +1,6 @@
-"""How well do flows follow an optimizer? Discrete run and flows in lockstep, in one program.
+"""Tracking: iterates and flows in lockstep, in one program, and the distance between them.
 
-A flow is compared with the midpoint and the averaged loss of the iterates (MATH.md section 7):
+A flow is compared with the midpoint and the averaged loss of the iterates:
 
     distance(t)   = || w_flow(t) - wmid[t] ||_2      loss_error(t) = |L_flow(t) - Lavg[t]| / Lavg[t]
 
@@ -14,8 +14,9 @@ there on. Under `vmap` the other lanes do not notice.
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Mapping
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import equinox as eqx
 import jax
@@ -25,28 +26,32 @@ from jaxtyping import Array, Float, Int, PRNGKeyArray, PyTree
 
 from rodflow._checks import check_count
 from rodflow.flows.flow import AbstractFlow
-from rodflow.flows.rod import RodFlow
-from rodflow.flows.stable import StableFlow
-from rodflow.maps.iteration import Iteration, PhaseState
-from rodflow.maps.placement import Placement, placement_of
+from rodflow.linalg.trees import alike, norm
+from rodflow.maps.iteration import AbstractIteration, Iteration, PhaseState
+from rodflow.maps.placement import Placement
 from rodflow.solvers import Integrator
+from rodflow.tracking._arguments import checked_flows, checked_integrators
 from rodflow.tracking._iterates import (
     DiscreteRun,
     begin,
     follow,
-    norm,
     one_rounding_unit_away,
     unless_diverged,
 )
 from rodflow.tracking._solution import FlowRun, begin_flow, follow_flow
 from rodflow.tracking.records import FlowTracking, Tracking
 
-FlowBuilder = Callable[[Iteration], AbstractFlow]
-IterationBuilder = Callable[[Any, optax.GradientTransformation], Iteration]
-
 
 class TrackerState(NamedTuple):
-    """Everything needed to continue: a pytree of arrays, which may be saved and restored."""
+    """Everything needed to continue: a pytree of arrays, which may be saved and restored.
+
+    Attributes:
+        step: Optimizer steps since tracking started.
+        start: The parameters there.
+        run: The iterates.
+        twins: The twins, with a leading axis; None without any.
+        flows: The flows, by name.
+    """
 
     step: Int[Array, ""]
     start: PyTree
@@ -56,32 +61,35 @@ class TrackerState(NamedTuple):
 
 
 class Tracker(eqx.Module):
-    """`track` in pieces: start with `init`, continue with `run` for as many records as wanted.
+    """The parts of `track`: start with `init`, continue with `run` for as many records as wanted.
 
-    Arguments:
+    Parameters that are sharded over a mesh stay so (`rodflow.maps.Placement`). Trackers of the same
+    loss, transformation and flows share compiled programs, which JAX keeps with what `loss` closes
+    over (until `jax.clear_caches()`); many hyperparameters are lanes of one program rather than
+    trackers in a loop.
 
-    - `loss`, `tx`: as for `iteration`.
-    - `flows`: name -> a function from the iteration to a flow (`rodflow.RodFlow`, or a partial).
-    - `integrators`: name -> `Integrator`, where a flow shall not be solved in its default way.
-    - `every`: optimizer steps between records.
-    - `twins`: number of runs started one rounding unit away, for the floor.
-    - `observe`: evaluated on the iterates' `PhaseState` at every record.
-    - `observe_flows`: evaluated on the `PhaseState` at the centre of every flow.
-    - `iteration`: the map that they make, of which a step is a unit of time; `Iteration`, or
-        `Epoch` for minibatches.
+    Args:
+        loss: As for `iteration`.
+        tx: As for `iteration`.
+        flows: Name -> flow, an instance such as `rodflow.RodFlow()`. The stable and the rod flow if
+            None.
+        integrators: Name -> `Integrator`, where a flow shall not be solved in its default way.
+        every: Optimizer steps between records.
+        twins: The number of runs started one rounding unit away, for the floor.
+        observe: Evaluated on the iterates' `PhaseState` at every record.
+        observe_flows: Evaluated on the `PhaseState` at the centre of every flow.
+        iteration: The map that `loss` and `tx` make, of which a step is a unit of time;
+            `Iteration`, or `Epoch` for minibatches.
 
-    Parameters that are sharded over a mesh stay so (`rodflow.maps`). A tracker compiles its
-    own programs, and JAX keeps them with what `loss` closes over (until `jax.clear_caches()`): many
-    hyperparameters are lanes of one program rather than trackers in a loop.
-
-    **Raises** `ValueError` for unknown integrators and numbers out of range.
+    Raises:
+        ValueError: A flow is none, an integrator is of no flow, or a number is out of range.
     """
 
-    iteration: Iteration
+    iteration: AbstractIteration
     flows: dict[str, AbstractFlow]
     integrators: dict[str, Integrator]
-    every: int
-    twins: int
+    every: int = eqx.field(static=True)
+    twins: int = eqx.field(static=True)
     observe: Callable[[PhaseState], PyTree] | None
     observe_flows: Callable[[PhaseState], PyTree] | None
 
@@ -89,24 +97,24 @@ class Tracker(eqx.Module):
         self,
         loss: Callable[[PyTree], Float[Array, ""]],
         tx: optax.GradientTransformation,
-        flows: Mapping[str, FlowBuilder] | None = None,
+        flows: Mapping[str, AbstractFlow] | None = None,
         integrators: Mapping[str, Integrator] | None = None,
         every: int = 10,
         twins: int = 0,
         observe: Callable[[PhaseState], PyTree] | None = None,
         observe_flows: Callable[[PhaseState], PyTree] | None = None,
-        iteration: IterationBuilder = Iteration,
+        iteration: type[AbstractIteration] = Iteration,
     ) -> None:
-        if flows is None:
-            flows = {"stable": StableFlow, "rod": RodFlow}
-        integrators = dict(integrators or {})
-        unknown = sorted(set(integrators) - set(flows))
-        if unknown:
-            raise ValueError(f"`integrators` names {unknown}; the flows are {list(flows)}.")
+        self.flows = checked_flows(flows)
+        integrators = checked_integrators(integrators, list(self.flows))
         check_count("every", every, 1)
         check_count("twins", twins, 0)
+        if not callable(iteration):
+            raise ValueError(
+                f"`iteration` is an instance of {type(iteration).__name__}; it must be the class "
+                "itself, `Iteration` or `Epoch`."
+            )
         self.iteration = iteration(loss, tx)
-        self.flows = {name: build(self.iteration) for name, build in flows.items()}
         self.integrators = {
             name: integrators.get(name, flow.integrator) for name, flow in self.flows.items()
         }
@@ -120,62 +128,102 @@ class Tracker(eqx.Module):
     ) -> TrackerState:
         """Run the optimizer for `warmup` steps from `params`, and start flows and twins there.
 
-        `key` draws the perturbations of the twins. Compiled.
+        Compiled.
+
+        Args:
+            params: The parameters, a pytree of real float arrays.
+            warmup: Optimizer steps before the start.
+            key: Draws the perturbations of the twins.
         """
         check_count("warmup", warmup, 0)
         state = self.iteration.init(params)
         key = jax.random.key(0) if key is None else key
-        return self._start(state, warmup, key, placement_of(state.params))
+        return self._start(state, warmup, key, self.iteration.placed(state.params).placement)
 
     @eqx.filter_jit
     def _start(
         self, state: PhaseState, warmup: int, key: PRNGKeyArray, placement: Placement | None
     ) -> TrackerState:
-        self.iteration.place(placement)
-        state = jax.lax.fori_loop(0, warmup, lambda _, z: self.iteration.step(z), state)
+        iteration = self.iteration.at(placement)
+        state = jax.lax.fori_loop(0, warmup, lambda _, z: iteration.step(z), state)
         twins = None
         if self.twins:
             keys = jax.random.split(key, self.twins)
-            twins = jax.vmap(lambda k: begin(self.iteration, one_rounding_unit_away(state, k)))(
-                keys
-            )
+            twins = jax.vmap(lambda k: begin(iteration, one_rounding_unit_away(state, k)))(keys)
         flows = {
-            name: begin_flow(flow, self.integrators[name], state, placement)
+            name: begin_flow(flow, iteration, self.integrators[name], state)
             for name, flow in self.flows.items()
         }
         return TrackerState(
-            jnp.array(0, jnp.int32), state.params, begin(self.iteration, state), twins, flows
+            jnp.array(0, jnp.int32), state.params, begin(iteration, state), twins, flows
         )
+
+    def placed(self, params: PyTree) -> Tracker:
+        """Return the same tracker for use inside a `jit` of one's own on parameters sharded so.
+
+        Outside of one, the sharding is read off the parameters.
+        """
+        return eqx.tree_at(lambda t: t.iteration, self, self.iteration.placed(params))
 
     def run(self, state: TrackerState, num_records: int) -> tuple[TrackerState, Tracking]:
         """Continue for `num_records` records of `every` optimizer steps each.
 
-        Compiled once for each `num_records`; the records of consecutive calls concatenate.
+        Compiled once for each `num_records`; the records of consecutive calls concatenate. The
+        state may come from `init`, from an earlier `run`, or from a file.
+
+        Raises:
+            ValueError: The state is of a tracker with another transformation, twins or flows.
         """
         check_count("num_records", num_records, 0)
-        return self._run(state, num_records, placement_of(state.start))
+        self._check_state(state)
+        return self._run(state, num_records, self.iteration.placed(state.start).placement)
 
     @eqx.filter_jit
     def _run(
         self, state: TrackerState, num_records: int, placement: Placement | None
     ) -> tuple[TrackerState, Tracking]:
-        self.iteration.place(placement)
-        return jax.lax.scan(lambda s, _: self._record(s), state, length=num_records)
+        iteration = self.iteration.at(placement)
+        self._check_flows(iteration, state)
+        return jax.lax.scan(lambda s, _: self._record(iteration, s), state, length=num_records)
 
-    def _record(self, state: TrackerState) -> tuple[TrackerState, Tracking]:
+    def _check_state(self, state: TrackerState) -> None:
+        """Refuse a state that another tracker made."""
+        if not isinstance(state, TrackerState):
+            raise ValueError(
+                f"`state` is of type {type(state).__name__}; it must be a TrackerState, as `init` "
+                "returns."
+            )
+        flows, wanted = sorted(state.flows), sorted(self.flows)
+        if flows != wanted:
+            raise ValueError(f"`state` is of the flows {flows}; this tracker follows {wanted}.")
+        twins = 0 if state.twins is None else len(state.twins.diverged_at)
+        if twins != self.twins:
+            raise ValueError(f"`state` has {twins} twins; this tracker has {self.twins}.")
+        self.iteration.check(state.run.state)
+
+    def _check_flows(self, iteration: AbstractIteration, state: TrackerState) -> None:
+        """Refuse the states of other flows or solvers of the same names."""
+        for name, flow in self.flows.items():
+            begin = functools.partial(begin_flow, flow, iteration, self.integrators[name])
+            if not alike(jax.eval_shape(begin, state.run.state), state.flows[name]):
+                raise ValueError(
+                    f"`state` is of another flow or solver than this tracker's flow {name!r}."
+                )
+
+    def _record(
+        self, iteration: AbstractIteration, state: TrackerState
+    ) -> tuple[TrackerState, Tracking]:
         step = state.step + self.every
-        run, seen = follow(self.iteration, state.run, step, self.every)
+        run, seen = follow(iteration, state.run, step, self.every)
         average, floor, twins = seen, None, state.twins
         if twins is not None:
-            twins, others = jax.vmap(lambda twin: follow(self.iteration, twin, step, self.every))(
-                twins
-            )
+            twins, others = jax.vmap(lambda twin: follow(iteration, twin, step, self.every))(twins)
             floor = jnp.mean(jax.vmap(lambda mid: _distance(mid, seen.midpoint))(others.midpoint))
             everyone = jax.tree.map(lambda a, b: jnp.concatenate([a, b[None]]), others, seen)
             average = jax.tree.map(lambda a: jnp.mean(a, axis=0), everyone)
         solved = {
             name: follow_flow(
-                flow, self.integrators[name], state.flows[name], state.step, self.every
+                flow, iteration, self.integrators[name], state.flows[name], state.step, self.every
             )
             for name, flow in self.flows.items()
         }
@@ -185,7 +233,9 @@ class Tracker(eqx.Module):
             _, work = solved[name]
             y, _, _, diverged_at = flows[name]
             center, loss, extent = unless_diverged(
-                diverged_at, lambda y, f=flow: (f.center(y), f.predicted_loss(y), f.extent(y)), y
+                diverged_at,
+                lambda y, f=flow: (f.center(y), f.predicted_loss(iteration, y), f.extent(y)),
+                y,
             )
             records[name] = FlowTracking(
                 distance=_distance(center, seen.midpoint),
@@ -216,50 +266,12 @@ class Tracker(eqx.Module):
         return TrackerState(step, state.start, run, twins, flows), tracking
 
     def _observed(self, flows: dict[str, FlowRun]) -> dict[str, PyTree]:
-        """What there is to observe at the centre of each flow, found for all of them at once."""
+        """Return the observations at the centre of each flow, made for all of them at once."""
         if self.observe_flows is None or not flows:
             return dict.fromkeys(flows)
         centers = [self.flows[name].phase(run.y) for name, run in flows.items()]
         seen = jax.vmap(self.observe_flows)(jax.tree.map(lambda *z: jnp.stack(z), *centers))
         return {name: jax.tree.map(lambda leaf, i=i: leaf[i], seen) for i, name in enumerate(flows)}
-
-
-def track(
-    loss: Callable[[PyTree], Float[Array, ""]],
-    tx: optax.GradientTransformation,
-    params: PyTree,
-    num_steps: int = 600,
-    warmup: int = 20,
-    every: int = 10,
-    flows: Mapping[str, FlowBuilder] | None = None,
-    integrators: Mapping[str, Integrator] | None = None,
-    twins: int = 0,
-    observe: Callable[[PhaseState], PyTree] | None = None,
-    observe_flows: Callable[[PhaseState], PyTree] | None = None,
-    key: PRNGKeyArray | None = None,
-    iteration: IterationBuilder = Iteration,
-) -> Tracking:
-    """Run an optimizer and flows from the same point, and record how well each flow tracks.
-
-    The optimizer first takes `warmup` steps from `params`; then run and flows go on side by side
-    for `num_steps` steps, recorded every `every` steps. Works under `jit` and `vmap`, with `tx`
-    built from traced hyperparameters inside: a new value does not recompile.
-
-    **Arguments:** see `Tracker`; `flows` are the stable and the rod flow unless given, and `key`
-    draws the perturbations of the twins.
-
-    **Returns** a `Tracking` of `num_steps // every` records.
-
-    **Raises** `ValueError` for what no map on phase space can be (see `Iteration.init`) and for
-    numbers out of range.
-
-    Source: MATH.md section 7.
-    """
-    check_count("every", every, 1)
-    check_count("num_steps", num_steps, every)
-    tracker = Tracker(loss, tx, flows, integrators, every, twins, observe, observe_flows, iteration)
-    state = tracker.init(params, warmup, key)
-    return tracker.run(state, num_steps // every)[1]
 
 
 def _distance(a: PyTree, b: PyTree) -> Float[Array, ""]:

@@ -12,10 +12,11 @@ a Gaussian approximation on the group of invertible matrices; m is its Riemannia
 tangent space at the identity. With more axes there is one factor each, and tr(K'K)/q becomes the
 product over the other axes. For independent G of mean zero the factors fluctuate about the truth.
 
-In types narrower than float32 a step of c = 0.01 is lost when it is added to a factor near I, so
-that what rounding took is kept and added to the next step (Kahan 1965, doi:10.1145/363707.363723).
+In types narrower than float32 a step of c = 0.01 is lost when it is added to a factor near I. The
+rounding error is therefore kept and added to the next step (Kahan 1965,
+doi:10.1145/363707.363723).
 
-A diagonal factor is kept as the vector of its diagonal; those matrices are a group too, and the
+A diagonal factor is kept as the vector of its diagonal. Diagonal matrices form a group too, and the
 equations hold for the diagonal of A. Axes of length 1 have no factor, as in the authors' code; a
 vector has one, and a scalar is a vector of one element.
 
@@ -29,13 +30,13 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from rodflow.transforms.compensation import compensated
+from rodflow.transforms._summation import compensated
 
 Matrix = Float[Array, "_ _"] | Float[Array, " _"]  # square, or the diagonal of a square one
 
 
 class Factor(NamedTuple):
-    """One factor; leaves are of one shape and dtype."""
+    """A factor with its momentum and rounding error, all of one shape and dtype."""
 
     matrix: Matrix
     momentum: Matrix
@@ -43,14 +44,14 @@ class Factor(NamedTuple):
 
 
 def _axes(leaf: jax.Array) -> tuple[int, ...]:
-    """The lengths of the axes that have a factor."""
+    """Return the lengths of the axes that have a factor."""
     return tuple(n for n in leaf.shape if n != 1) or (1,)
 
 
 def init_factors(
     leaf: jax.Array, max_size: int, dtype: jax.typing.DTypeLike | None
 ) -> tuple[Factor, ...]:
-    """The factors at first, in the dtype of the leaf for None; diagonal beyond `max_size`."""
+    """Make the initial factors of a leaf: identities, diagonal for axes longer than `max_size`."""
     dtype = jnp.dtype(leaf.dtype if dtype is None else dtype)
     if not jnp.issubdtype(dtype, jnp.floating):
         raise ValueError(f"The factors would be {dtype}; inverse-free Shampoo takes real floats.")
@@ -70,13 +71,13 @@ def learn(
     momentum: jax.typing.ArrayLike,
     damping: jax.typing.ArrayLike,
 ) -> tuple[Factor, ...]:
-    """The factors one step on, in their dtype."""
+    """Update the factors by the gradient of a batch, in their dtype."""
     if gradient.size == 0:
         return factors
     tangents = _tangents(gradient, [factor.matrix for factor in factors], batch_size, damping)
     moved = []
     for (matrix, before, remainder), tangent in zip(factors, tangents, strict=True):
-        # 1 - a before it is rounded: 0.999 is 1 in bfloat16.
+        # 1 - a is computed before a is rounded, as 0.999 is 1 in bfloat16.
         a, new, c = (jnp.asarray(x, matrix.dtype) for x in (momentum, 1 - momentum, learning_rate))
         m = a * before + new * tangent
         step = -c / jnp.maximum(jnp.sqrt(jnp.vdot(m, m)), 1) * _product(matrix, m)
@@ -89,7 +90,7 @@ def learn(
 
 
 def precondition(gradient: jax.Array, factors: tuple[Factor, ...]) -> jax.Array:
-    """K K' along every axis of the gradient, whose shape and dtype are kept."""
+    """Apply K K' along every axis of the gradient, and keep its shape and dtype."""
     direction = gradient.reshape(_axes(gradient)).astype(factors[0].matrix.dtype)
     for axis, factor in enumerate(factors):
         direction = _along(axis, factor.matrix, direction)
@@ -103,12 +104,12 @@ def _tangents(
     batch_size: jax.typing.ArrayLike,
     damping: jax.typing.ArrayLike,
 ) -> list[Matrix]:
-    """A of each factor: by how much the second moment of the whitened gradient exceeds one."""
+    """Compute A of each factor: the excess of the whitened gradient's second moment over one."""
     dtype = matrices[0].dtype
     whitened = gradient.reshape(_axes(gradient)).astype(dtype)
     whitened = whitened * jnp.sqrt(batch_size).astype(dtype)
     for axis, matrix in enumerate(matrices):
-        # Divided by the root of every length: no large intermediates in narrow types.
+        # Divided by the root of every length, to avoid large intermediates in narrow types.
         whitened = _along(axis, matrix / math.sqrt(len(matrix)), whitened)
     traces = [jnp.vdot(matrix, matrix) / len(matrix) for matrix in matrices]
     tangents = []
@@ -128,7 +129,7 @@ def _product(left: Matrix, right: Matrix) -> Matrix:
 
 
 def _along(axis: int, matrix: Matrix, tensor: jax.Array) -> jax.Array:
-    """K' along an axis: the sum over i of K[i, j] tensor[.., i, ..]."""
+    """Apply K' along an axis: the sum over i of K[i, j] tensor[.., i, ..]."""
     if matrix.ndim == 1:
         return tensor * matrix.reshape(-1, *[1] * (tensor.ndim - axis - 1))
     return jnp.moveaxis(jnp.tensordot(tensor, matrix, axes=(axis, 0)), -1, axis)

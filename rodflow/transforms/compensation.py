@@ -1,11 +1,11 @@
-r"""Compensated summation of updates: parameters in narrow types that lose nothing of them.
+r"""Compensated summation of updates, so that parameters in narrow types lose none of them.
 
 A parameter of type bfloat16 keeps 8 bits: an update of less than 1/512 of it is lost when the two
-are added, and training stops early. What rounding takes is therefore kept, in the type of the
-parameter, and added to the next update; the two numbers together have twice the bits. This takes
-less memory than a copy of the parameters in float32, and the model sees nothing but narrow types.
+are added, and training stops early. This transformation keeps the rounding error, in the type of
+the parameter, and adds it to the next update; the two numbers together have twice the bits. This
+takes less memory than a copy of the parameters in float32, and the model sees narrow types only.
 
-On the rod (MATH.md section 6) the remainder oscillates like the parameters, by what is rounded.
+In the rod flow of a chain the remainder oscillates like the parameters, by as much as is rounded.
 
 Kahan 1965 (doi:10.1145/363707.363723); for training, Zamirai et al. 2020 (arXiv 2010.06192).
 """
@@ -17,18 +17,20 @@ import jax.numpy as jnp
 import optax
 from jaxtyping import PyTree
 
+from rodflow.transforms._summation import compensated
+
 
 class CompensateRoundingState(NamedTuple):
-    """What rounding has taken from the parameters so far."""
+    """State that holds the rounding errors of the parameters so far."""
 
     remainder: PyTree  # leaves have the shapes and dtypes of the parameters.
 
 
 def compensate_rounding() -> optax.GradientTransformationExtraArgs:
-    r"""Add to each update what the rounding of the earlier ones took from the parameters.
+    r"""Add the rounding errors of earlier updates to each update.
 
-    It belongs at the end of a chain. With :math:`\mathrm{rd}` the rounding to the dtype of the
-    parameters :math:`w`, the update :math:`v` before, and :math:`e_0 = 0`,
+    This transformation belongs at the end of a chain. With :math:`\mathrm{rd}` the rounding to the
+    dtype of the parameters :math:`w`, the update :math:`v` before, and :math:`e_0 = 0`,
 
     .. math::
 
@@ -36,14 +38,14 @@ def compensate_rounding() -> optax.GradientTransformationExtraArgs:
       u \leftarrow \mathrm{rd}(\mathrm{rd}(w + s) - w), \qquad
       e_{t+1} \leftarrow s - (\mathrm{rd}(w + u) - w).
 
-    All of it is in the dtype of the parameters, whatever that of the updates.
+    All of these are in the dtype of the parameters, whatever the dtype of the updates is.
 
     Returns:
       A :class:`optax.GradientTransformationExtraArgs` object, whose updates have the dtype of the
       parameters.
 
     Raises:
-      ValueError: The parameters are no real floats or, at an update, not given.
+      ValueError: The parameters are not real floats or, at an update, not given.
 
     Examples:
       >>> import jax.numpy as jnp
@@ -83,21 +85,3 @@ def compensate_rounding() -> optax.GradientTransformationExtraArgs:
         return structure.unflatten(updates), CompensateRoundingState(structure.unflatten(remainder))
 
     return optax.GradientTransformationExtraArgs(init_fn, update_fn)
-
-
-def compensated(
-    value: jax.Array, change: jax.Array, remainder: jax.Array
-) -> tuple[jax.Array, jax.Array]:
-    """What is to be added to `value` now, and what is left for later; all in the dtype of `value`.
-
-    Exact but for the rounding of `change + remainder` and of what is left.
-    """
-    kind = jnp.finfo(value.dtype)
-
-    # Rounded here and now: a compiler is free to keep more bits, and nothing would be left.
-    def rounded(x: jax.Array) -> jax.Array:
-        return jax.lax.reduce_precision(x, kind.nexp, kind.nmant)
-
-    due = rounded(change.astype(value.dtype) + remainder)
-    now = rounded(rounded(value + due) - value)
-    return now, rounded(due - rounded(rounded(value + now) - value))

@@ -4,15 +4,15 @@ A gradient matrix G, the mean over a batch of size B, is preconditioned by two f
 
     u = C C' G K K'
 
-which learn the inverse curvature by matrix products alone (kronecker_factors.py): nothing is
+which learn the inverse curvature by matrix products alone (see `_kronecker_factors`): nothing is
 inverted, no matrix root or decomposition is taken, and all of it runs in bfloat16. The only root
-is that of a norm, a scalar. As in root-free RMSProp (root_free_rms.py) the preconditioner is 1 at
-first, and the update a Newton step in units of the parameters.
+is that of a norm, a scalar. As in root-free RMSProp (see `root_free_rms`) the preconditioner is 1
+at first, and the update a Newton step in units of the parameters.
 
-On the rod (MATH.md sections 3 and 6) factors and what they remember, even in G, are auxiliary. The
+In the rod flow, the factors and their momenta are auxiliary variables, as they are even in G. The
 edge of stability is where the top eigenvalue of P^-1 H, with P^-1 = C C' (x) K K', reaches
-2 (1 + b) / lr for momentum b in trace form. P is not diagonal: the elementwise Nyquist probe
-(MATH.md section 2) does not apply, and `rodflow.effective_sharpness` wants `elementwise=False`.
+2 (1 + b) / lr for momentum b in trace form. As P is not diagonal, the elementwise probe of the
+response does not apply, and `rodflow.effective_sharpness` needs `elementwise=False`.
 
 Lin et al. 2024 (arXiv 2402.03496), figure 3.
 """
@@ -27,11 +27,11 @@ from jaxtyping import PyTree
 from rodflow._checks import check_at_least
 from rodflow.transforms._kronecker_factors import init_factors, learn, precondition
 
-MOMENTUM = 0.9
-FACTOR_LEARNING_RATE = 1e-2
-FACTOR_MOMENTUM = 0.5
-DAMPING = 1e-3
-MAX_SIZE = 1024
+_MOMENTUM = 0.9
+_FACTOR_LEARNING_RATE = 1e-2
+_FACTOR_MOMENTUM = 0.5
+_DAMPING = 1e-3
+_MAX_SIZE = 1024
 
 
 class ScaleByIfShampooState(NamedTuple):
@@ -43,27 +43,27 @@ class ScaleByIfShampooState(NamedTuple):
 
 def scale_by_if_shampoo(
     batch_size: jax.typing.ArrayLike,
-    factor_learning_rate: jax.typing.ArrayLike = FACTOR_LEARNING_RATE,
-    factor_momentum: jax.typing.ArrayLike = FACTOR_MOMENTUM,
-    damping: jax.typing.ArrayLike = DAMPING,
+    factor_learning_rate: jax.typing.ArrayLike = _FACTOR_LEARNING_RATE,
+    factor_momentum: jax.typing.ArrayLike = _FACTOR_MOMENTUM,
+    damping: jax.typing.ArrayLike = _DAMPING,
     update_interval: jax.typing.ArrayLike = 1,
-    max_size: int = MAX_SIZE,
+    max_size: int = _MAX_SIZE,
     factor_dtype: jax.typing.DTypeLike | None = None,
 ) -> optax.GradientTransformationExtraArgs:
     r"""Rescale updates according to the inverse-free Shampoo algorithm.
 
-    See :func:`rodflow.if_shampoo` for the equations. A factor is remembered with its momentum, and
-    in types narrower than float32 with what rounding took from it: 2 or 3 numbers for each of its
-    entries, n x n of them for an axis of length n, or n beyond ``max_size``.
+    See :func:`rodflow.if_shampoo` for the equations. The state holds each factor with its momentum
+    and, in types narrower than float32, its rounding error: 2 or 3 numbers for each entry. A factor
+    has n x n entries for an axis of length n, or n if that is longer than ``max_size``.
 
     Args:
       batch_size: Number of samples that a gradient is the mean over; 1 if it is a sum.
       factor_learning_rate: Step size :math:`c` of the factors.
       factor_momentum: Exponential decay rate :math:`a` of the factors' Riemannian momentum.
-      damping: What is added to the curvature, :math:`\lambda`.
+      damping: Number that is added to the curvature, :math:`\lambda`.
       update_interval: Number of steps from one update of the factors to the next.
-      max_size: Axes longer than this have a diagonal factor. A Python integer, as shapes depend on
-        it: a static argument of :func:`optax.inject_hyperparams`.
+      max_size: Length beyond which an axis has a diagonal factor. It is a Python integer, as shapes
+        depend on it: a static argument of :func:`optax.inject_hyperparams`.
       factor_dtype: The dtype of factors, of their momenta and of all products; that of the
         parameters by default.
 
@@ -71,8 +71,8 @@ def scale_by_if_shampoo(
       A :class:`optax.GradientTransformationExtraArgs` object.
 
     Raises:
-      ValueError: ``batch_size``, ``update_interval`` or ``max_size`` is below 1, ``max_size`` is no
-        Python integer, or the factors would not be real floats.
+      ValueError: ``batch_size``, ``update_interval`` or ``max_size`` is below 1, ``max_size``
+        is not a Python integer, or the factors would not be real floats.
 
     Examples:
       >>> import jax.numpy as jnp
@@ -97,7 +97,8 @@ def scale_by_if_shampoo(
         del params, extra_args
         hyperparameters = batch_size, factor_learning_rate, factor_momentum, damping
         factors = jax.lax.cond(
-            state.count % update_interval < 1,  # so that a flow, between the steps, learns as often
+            # An inequality, so that a flow, whose clock is between the steps, learns as often.
+            state.count % update_interval < 1,
             lambda: jax.tree.map(
                 lambda g, factors: learn(g, factors, *hyperparameters), updates, state.factors
             ),
@@ -112,13 +113,13 @@ def scale_by_if_shampoo(
 def if_shampoo(
     learning_rate: optax.ScalarOrSchedule,
     batch_size: jax.typing.ArrayLike,
-    momentum: jax.typing.ArrayLike = MOMENTUM,
+    momentum: jax.typing.ArrayLike = _MOMENTUM,
     weight_decay: optax.ScalarOrSchedule = 0.0,
-    factor_learning_rate: jax.typing.ArrayLike = FACTOR_LEARNING_RATE,
-    factor_momentum: jax.typing.ArrayLike = FACTOR_MOMENTUM,
-    damping: jax.typing.ArrayLike = DAMPING,
+    factor_learning_rate: jax.typing.ArrayLike = _FACTOR_LEARNING_RATE,
+    factor_momentum: jax.typing.ArrayLike = _FACTOR_MOMENTUM,
+    damping: jax.typing.ArrayLike = _DAMPING,
     update_interval: jax.typing.ArrayLike = 1,
-    max_size: int = MAX_SIZE,
+    max_size: int = _MAX_SIZE,
     factor_dtype: jax.typing.DTypeLike | None = None,
 ) -> optax.GradientTransformationExtraArgs:
     r"""The inverse-free Shampoo optimizer.
@@ -149,9 +150,9 @@ def if_shampoo(
       weight_decay: Strength of the weight decay, which passes through the momentum.
       factor_learning_rate: Step size of the factors.
       factor_momentum: Exponential decay rate of the factors' Riemannian momentum.
-      damping: What is added to the curvature.
+      damping: Number that is added to the curvature.
       update_interval: Number of steps from one update of the factors to the next.
-      max_size: Axes longer than this have a diagonal factor, see
+      max_size: Length beyond which an axis has a diagonal factor, see
         :func:`rodflow.scale_by_if_shampoo`.
       factor_dtype: The dtype of the factors; that of the parameters by default.
 

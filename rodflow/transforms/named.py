@@ -1,9 +1,9 @@
 r"""The nine optimizers of the papers by name, in the papers' form.
 
 Momentum is an exponential moving average here, m <- b1 m + (1 - b1) g, where ``optax.sgd`` has the
-trace m <- b1 m + g: the critical sharpness differs by the factor 1 - b1 (the table of MATH.md
-section 2), and so does the learning rate at which a run reaches the edge of stability. RMSProp has
-bias correction and eps outside the root, as the Adams have.
+trace m <- b1 m + g: the critical sharpness differs by the factor 1 - b1, and so does the learning
+rate at which a run reaches the edge of stability. RMSProp has bias correction and eps outside the
+root, as the Adams have.
 
 The set is that of Regis & Chewi 2026 (arXiv 2605.06821) with those of Cohen et al. 2021, 2022 and
 2025 (arXiv 2103.00065, 2207.14484, 2410.24206).
@@ -14,8 +14,9 @@ from collections.abc import Callable
 import jax
 import optax
 
-from rodflow.transforms.scalar_adam import B1, scalar_adam, scalar_nadam
-from rodflow.transforms.scalar_rms import B2, EPS, scalar_rmsprop
+from rodflow.transforms._defaults import B1, EPS, RMS_B2
+from rodflow.transforms.scalar_adam import scalar_adam, scalar_nadam
+from rodflow.transforms.scalar_rms import scalar_rmsprop
 
 
 def _ema_momentum(learning_rate, b1, nesterov):
@@ -110,7 +111,7 @@ def nesterov(
 
 def rmsprop(
     learning_rate: optax.ScalarOrSchedule,
-    b2: jax.typing.ArrayLike = B2,
+    b2: jax.typing.ArrayLike = RMS_B2,
     eps: jax.typing.ArrayLike = EPS,
 ) -> optax.GradientTransformationExtraArgs:
     r"""RMSProp with bias correction and ``eps`` outside of the square root.
@@ -161,3 +162,4 @@ OPTIMIZERS: dict[str, Callable[..., optax.GradientTransformationExtraArgs]] = {
     "scalar_nadam": scalar_nadam,
     "nadam": optax.nadam,
 }
+"""Name -> constructor(learning_rate, **hyperparameters)."""

@@ -1,4 +1,4 @@
-r"""Rectification: how long the second moment of Adam averages, and what to do about it.
+r"""Rectification: the length of Adam's average of squares, and a step size that accounts for it.
 
     rho_inf = 2 / (1 - b2) - 1,        rho_t = rho_inf - 2 t b2^t / (1 - b2^t)
     r_t = sqrt((rho_t - 4) (rho_t - 2) rho_inf / ((rho_inf - 4) (rho_inf - 2) rho_t))
@@ -23,7 +23,7 @@ _TRACTABLE = 4.0  # the variance of 1 / sqrt(nu_hat) is finite beyond this lengt
 
 
 class Rectification(NamedTuple):
-    """What rectified Adam knows of a step; leaves have the shape of `step` and b2, broadcast."""
+    """Length of the average and factor of the step size; leaves have the shape of `step` and b2."""
 
     rho: Float[Array, "*steps"]
     r: Float[Array, "*steps"]
@@ -51,7 +51,7 @@ def rectification(step: jax.typing.ArrayLike, b2: jax.typing.ArrayLike = 0.999) 
       NaN where ``rho`` is at most 4: rectified Adam does not adapt its step size there.
 
     Raises:
-      ValueError: ``b2`` is known to be out of range.
+      ValueError: ``b2`` is out of range; a traced one passes.
 
     Examples:
       >>> import jax.numpy as jnp
@@ -70,11 +70,11 @@ def rectification(step: jax.typing.ArrayLike, b2: jax.typing.ArrayLike = 0.999) 
         raise ValueError(f"`b2` is {b2}; rectification is defined for values between 0.6 and 1.")
     t = jnp.asarray(step, float)
     b2 = jnp.asarray(b2, float)
-    # With expm1 and log1p what cancels in rho has all its digits, in float32 too.
+    # expm1 and log1p keep all digits where terms of rho cancel, in float32 too.
     exponent = t * jnp.log1p(b2 - 1)
     rho_inf = 2 / (1 - b2) - 1
     rho = rho_inf + 2 * t * jnp.exp(exponent) / jnp.expm1(exponent)
     tractable = rho > _TRACTABLE
-    length = jnp.where(tractable, rho, rho_inf)  # no root of a negative number, nor its gradient
+    length = jnp.where(tractable, rho, rho_inf)  # avoids roots of negative numbers
     square = (length - 4) * (length - 2) * rho_inf / ((rho_inf - 4) * (rho_inf - 2) * length)
     return Rectification(rho, jnp.where(tractable, jnp.sqrt(square), jnp.nan))

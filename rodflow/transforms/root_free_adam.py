@@ -2,11 +2,10 @@ r"""Root-free Adam: a momentum divided by the second moment itself.
 
     m <- b1 m + (1 - b1) g,    s <- b2 s + (1 - b2) g^2,    u = m / (B s + eps)
 
-The second moment is that of root-free RMSProp, s_0 = 1 / B (root_free_rms.py), and the momentum
+The second moment is that of root-free RMSProp, s_0 = 1 / B (see `root_free_rms`), and the momentum
 that of Adam, without bias correction: the first step is about lr (1 - b1) g. In units of
 P^-1/2 H P^-1/2 with P = B s + eps the edge of stability is that of Adam, critical S =
-2 (1+b1) / ((1-b1) lr) (MATH.md section 2). On the rod m oscillates with the parameters and s is
-auxiliary (MATH.md sections 3 and 6).
+2 (1+b1) / ((1-b1) lr). In its rod flow m oscillates with the parameters and s is auxiliary.
 
 Lin et al. 2024 (arXiv 2402.03496).
 """
@@ -18,13 +17,8 @@ import jax.numpy as jnp
 import optax
 
 from rodflow._checks import check_at_least
-from rodflow.transforms.root_free_rms import (
-    EPS,
-    divide_by_curvature,
-    init_curvature,
-    update_curvature,
-)
-from rodflow.transforms.scalar_adam import B1, B2
+from rodflow.transforms._curvature import divide_by_curvature, init_curvature, update_curvature
+from rodflow.transforms._defaults import ADAM_B2, B1, CURVATURE_EPS
 
 
 class ScaleByRfAdamState(NamedTuple):
@@ -38,8 +32,8 @@ class ScaleByRfAdamState(NamedTuple):
 def scale_by_rf_adam(
     batch_size: jax.typing.ArrayLike,
     b1: jax.typing.ArrayLike = B1,
-    b2: jax.typing.ArrayLike = B2,
-    eps: jax.typing.ArrayLike = EPS,
+    b2: jax.typing.ArrayLike = ADAM_B2,
+    eps: jax.typing.ArrayLike = CURVATURE_EPS,
     bias_correction: bool = False,
 ) -> optax.GradientTransformationExtraArgs:
     r"""Rescale updates according to the root-free Adam algorithm.
@@ -51,7 +45,7 @@ def scale_by_rf_adam(
       b1: Decay rate for the exponentially weighted average of grads.
       b2: Decay rate for the exponentially weighted average of squared grads.
       eps: Term added to the denominator.
-      bias_correction: Whether to divide both averages by one minus what is left of their start.
+      bias_correction: If True, divide both averages by one minus the weight of their start.
 
     Returns:
       A :class:`optax.GradientTransformationExtraArgs` object.
@@ -96,8 +90,8 @@ def rf_adamw(
     learning_rate: optax.ScalarOrSchedule,
     batch_size: jax.typing.ArrayLike,
     b1: jax.typing.ArrayLike = B1,
-    b2: jax.typing.ArrayLike = B2,
-    eps: jax.typing.ArrayLike = EPS,
+    b2: jax.typing.ArrayLike = ADAM_B2,
+    eps: jax.typing.ArrayLike = CURVATURE_EPS,
     weight_decay: optax.ScalarOrSchedule = 1e-2,
     bias_correction: bool = False,
 ) -> optax.GradientTransformationExtraArgs:
@@ -125,7 +119,7 @@ def rf_adamw(
       b2: Exponential decay rate to track the second moment of past gradients.
       eps: A small constant added to the denominator.
       weight_decay: Strength of the weight decay, which is multiplied by the learning rate.
-      bias_correction: Whether to replace :math:`m_t` by :math:`m_t / (1-\beta_1^t)` and
+      bias_correction: If True, replace :math:`m_t` by :math:`m_t / (1-\beta_1^t)` and
         :math:`s_t` by :math:`s_t / (1-\beta_2^t)`, though :math:`s` does not start from zero.
 
     Returns:

@@ -6,10 +6,9 @@ With g the mean gradient over a batch of size B, B g^2 estimates the diagonal of
 hence of the curvature, and u is a Newton step, in units of the parameters. The preconditioner B s
 starts at 1, as a curvature known beforehand: s_0 = 1 / B, there is no bias to correct, and the
 first step is not sign descent. In units of P^-1/2 H P^-1/2 with P = B s + eps the edge of stability
-is that of RMSProp, critical S = 2 / lr (MATH.md section 2), and s is an auxiliary variable of the
-rod (MATH.md sections 3 and 6). On f = lam x^2 / 2 the iterates end in a cycle of period two, with
-the loss (lr / 2 - eps / lam) / (2 B): but for eps the same for all lam, where RMSProp has
-lam lr^2 / 8.
+is that of RMSProp, critical S = 2 / lr, and s is an auxiliary variable of the rod flow. On
+f = lam x^2 / 2 the iterates end in a cycle of period two with the loss
+(lr / 2 - eps / lam) / (2 B), which depends on lam by eps alone; that of RMSProp is lam lr^2 / 8.
 
 Lin et al. 2024 (arXiv 2402.03496).
 """
@@ -17,14 +16,11 @@ Lin et al. 2024 (arXiv 2402.03496).
 from typing import NamedTuple
 
 import jax
-import jax.numpy as jnp
 import optax
-from jaxtyping import PyTree
 
 from rodflow._checks import check_at_least
-from rodflow.transforms.scalar_rms import B2
-
-EPS = 1e-4
+from rodflow.transforms._curvature import divide_by_curvature, init_curvature, update_curvature
+from rodflow.transforms._defaults import CURVATURE_EPS, RMS_B2
 
 
 class ScaleByRfRmsState(NamedTuple):
@@ -33,30 +29,10 @@ class ScaleByRfRmsState(NamedTuple):
     nu: optax.Updates
 
 
-def init_curvature(params: PyTree, batch_size: jax.typing.ArrayLike) -> PyTree:
-    """Second moment that makes the preconditioner 1, real and in the precision of `params`."""
-    return jax.tree.map(
-        lambda p: jnp.full_like(p, 1 / batch_size, dtype=jnp.finfo(p.dtype).dtype), params
-    )
-
-
-def update_curvature(updates: PyTree, nu: PyTree, b2: jax.typing.ArrayLike) -> PyTree:
-    """Compute the average of squares; a b2 wider than the moment does not widen it."""
-    moment = optax.tree.update_moment_per_elem_norm(updates, nu, b2, 2)
-    return optax.tree.cast_like(moment, nu)
-
-
-def divide_by_curvature(
-    updates: PyTree, nu: PyTree, batch_size: jax.typing.ArrayLike, eps: jax.typing.ArrayLike
-) -> PyTree:
-    """Divide by B s + eps; the dtype of `updates` is kept."""
-    return jax.tree.map(lambda u, s: (u / (batch_size * s + eps)).astype(u.dtype), updates, nu)
-
-
 def scale_by_rf_rms(
     batch_size: jax.typing.ArrayLike,
-    b2: jax.typing.ArrayLike = B2,
-    eps: jax.typing.ArrayLike = EPS,
+    b2: jax.typing.ArrayLike = RMS_B2,
+    eps: jax.typing.ArrayLike = CURVATURE_EPS,
 ) -> optax.GradientTransformationExtraArgs:
     r"""Rescale updates by the exp. moving avg of their squares, without a root.
 
@@ -98,8 +74,8 @@ def scale_by_rf_rms(
 def rf_rmsprop(
     learning_rate: optax.ScalarOrSchedule,
     batch_size: jax.typing.ArrayLike,
-    b2: jax.typing.ArrayLike = B2,
-    eps: jax.typing.ArrayLike = EPS,
+    b2: jax.typing.ArrayLike = RMS_B2,
+    eps: jax.typing.ArrayLike = CURVATURE_EPS,
     momentum: jax.typing.ArrayLike | None = None,
     weight_decay: optax.ScalarOrSchedule = 0.0,
 ) -> optax.GradientTransformationExtraArgs:

@@ -2,11 +2,11 @@ r"""Scalar Adam and scalar NAdam: Adam whose second moment is the squared gradie
 
     m <- b1 m + (1 - b1) g,    nu <- b2 nu + (1 - b2) ||g||^2,    u = m_hat / (sqrt(nu_hat) + eps)
 
-The first moment is a pytree like the gradient, the second moment one number (scalar_rms.py). Both
+The first moment is a pytree like the gradient, the second moment one number, see `scalar_rms`. Both
 methods commute with rotations. In units of P^-1/2 H P^-1/2, P = sqrt(nu_hat) + eps, their edges are
 those of EMA momentum, critical S = 2 (1+b1) / ((1-b1) lr) for Adam and
-2 (1+b1) / ((1-b1) (1+2 b1) lr) for NAdam (MATH.md section 2). On the rod (MATH.md sections 3 and
-6) m oscillates with the parameters and nu is auxiliary.
+2 (1+b1) / ((1-b1) (1+2 b1) lr) for NAdam. In their rod flows m oscillates with the parameters and
+nu is an auxiliary variable.
 
 Regis & Chewi 2026 (arXiv 2605.06821) study both at the edge of stability.
 """
@@ -17,10 +17,8 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from rodflow.transforms.scalar_rms import EPS, init_scalar_moment, update_scalar_moment
-
-B1 = 0.9
-B2 = 0.999
+from rodflow.transforms._defaults import ADAM_B2, B1, EPS
+from rodflow.transforms._scalar_moment import init_scalar_moment, update_scalar_moment
 
 
 class ScaleByScalarAdamState(NamedTuple):
@@ -32,16 +30,16 @@ class ScaleByScalarAdamState(NamedTuple):
 
 
 def _adam_momentum(mu, updates, b1, count):
-    """First moment of Adam, bias-corrected."""
+    """Return the bias-corrected first moment of Adam."""
     del updates
     return optax.tree.bias_correction(mu, b1, count)
 
 
 def _nadam_momentum(mu, updates, b1, count):
-    """First moment of NAdam: the next one, with this gradient in place of the next."""
+    """Return the first moment of NAdam: that of the next step, if the gradient stayed as it is."""
     return jax.tree.map(
         lambda m, g: b1 * m + (1 - b1) * g,
-        # mu enters the update of the next step, hence the correction one step ahead.
+        # The moment of the next step contains b1 mu, which is corrected as at that step.
         optax.tree.bias_correction(mu, b1, optax.safe_increment(count)),
         optax.tree.bias_correction(updates, b1, count),
     )
@@ -74,7 +72,7 @@ def _scale_by_moments(momentum, b1, b2, eps) -> optax.GradientTransformationExtr
 
 def scale_by_scalar_adam(
     b1: jax.typing.ArrayLike = B1,
-    b2: jax.typing.ArrayLike = B2,
+    b2: jax.typing.ArrayLike = ADAM_B2,
     eps: jax.typing.ArrayLike = EPS,
 ) -> optax.GradientTransformationExtraArgs:
     r"""Rescale updates according to the scalar Adam algorithm.
@@ -104,7 +102,7 @@ def scale_by_scalar_adam(
 
 def scale_by_scalar_nadam(
     b1: jax.typing.ArrayLike = B1,
-    b2: jax.typing.ArrayLike = B2,
+    b2: jax.typing.ArrayLike = ADAM_B2,
     eps: jax.typing.ArrayLike = EPS,
 ) -> optax.GradientTransformationExtraArgs:
     r"""Rescale updates according to the scalar NAdam algorithm.
@@ -134,7 +132,7 @@ def scale_by_scalar_nadam(
 def scalar_adam(
     learning_rate: optax.ScalarOrSchedule,
     b1: jax.typing.ArrayLike = B1,
-    b2: jax.typing.ArrayLike = B2,
+    b2: jax.typing.ArrayLike = ADAM_B2,
     eps: jax.typing.ArrayLike = EPS,
 ) -> optax.GradientTransformationExtraArgs:
     r"""The scalar Adam optimizer.
@@ -195,7 +193,7 @@ def scalar_adam(
 def scalar_nadam(
     learning_rate: optax.ScalarOrSchedule,
     b1: jax.typing.ArrayLike = B1,
-    b2: jax.typing.ArrayLike = B2,
+    b2: jax.typing.ArrayLike = ADAM_B2,
     eps: jax.typing.ArrayLike = EPS,
 ) -> optax.GradientTransformationExtraArgs:
     r"""The scalar NAdam optimizer.

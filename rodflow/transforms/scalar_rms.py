@@ -5,20 +5,20 @@ r"""Scalar RMSProp: RMSProp whose second moment is one number, the squared gradi
 with ||g|| the global norm (the sum runs over every element of every leaf, it is not a mean). The
 preconditioner is a multiple of the identity, so the method commutes with rotations of the
 parameters and its edge of stability is that of gradient descent, critical S = 2 / lr in units of
-P^-1/2 H P^-1/2 with P = sqrt(nu_hat) + eps (MATH.md section 2). nu is blind to the sign of g: it
-is an auxiliary variable of the rod (MATH.md sections 3 and 6).
+P^-1/2 H P^-1/2 with P = sqrt(nu_hat) + eps. In the rod flow of this method, nu is an auxiliary
+variable, because it is blind to the sign of g.
 
 Scalar RMSProp is due to Cohen et al. 2025 (arXiv 2410.24206).
 """
 
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 import optax
 
-B2 = 0.99
-EPS = 1e-8
+from rodflow.transforms._defaults import EPS, RMS_B2
+from rodflow.transforms._scalar_moment import init_scalar_moment, update_scalar_moment
 
 
 class ScaleByScalarRmsState(NamedTuple):
@@ -28,43 +28,8 @@ class ScaleByScalarRmsState(NamedTuple):
     nu: jax.Array  # shape=(), real, float32 or wider.
 
 
-def init_scalar_moment(params: Any) -> jax.Array:
-    """Zero scalar moment for ``params``, in a dtype that can hold their squared norm.
-
-    At least float32: a bfloat16 sum of ones stops at 256, and b2 = 0.999 rounds to 1 in bfloat16,
-    so that the average would never forget; and one float32 scalar costs no memory. (Optax's
-    elementwise moments, which do, keep the dtype of the parameters.)
-
-    Args:
-      params: A pytree of arrays, possibly empty (as under :func:`optax.masked`).
-
-    Returns:
-      A zero of shape (), real: float64 if any leaf has that precision, float32 otherwise.
-    """
-    dtype = jnp.result_type(jnp.float32, *jax.tree.leaves(params))
-    return jnp.zeros([], jnp.finfo(dtype).dtype)  # finfo maps a complex dtype to its real one
-
-
-def update_scalar_moment(updates: Any, nu: jax.Array, b2: jax.typing.ArrayLike) -> jax.Array:
-    """Compute the exponential moving average of the squared global norm.
-
-    Args:
-      updates: A pytree of real or complex gradients.
-      nu: The moment so far, shape ().
-      b2: Decay rate.
-
-    Returns:
-      The new moment, shape () and dtype of ``nu``.
-    """
-    # Cast before squaring: float16 squares overflow at 256, bfloat16 squares keep 8 bits.
-    wide = jax.tree.map(lambda g: g.astype(jnp.promote_types(g.dtype, nu.dtype)), updates)
-    moment = (1 - b2) * optax.tree.norm(wide, squared=True) + b2 * nu
-    # b2 may be an array wider than nu; the state keeps its dtype so that no later call recompiles.
-    return jnp.asarray(moment, nu.dtype)
-
-
 def scale_by_scalar_rms(
-    b2: jax.typing.ArrayLike = B2,
+    b2: jax.typing.ArrayLike = RMS_B2,
     eps: jax.typing.ArrayLike = EPS,
     bias_correction: bool = True,
 ) -> optax.GradientTransformationExtraArgs:
@@ -75,7 +40,7 @@ def scale_by_scalar_rms(
     Args:
       b2: Decay rate for the exponentially weighted average of the squared norm.
       eps: Term added to the denominator, outside the square root.
-      bias_correction: Whether to apply bias correction to the average.
+      bias_correction: If True, apply bias correction to the average.
 
     Returns:
       A :class:`optax.GradientTransformationExtraArgs` object.
@@ -111,7 +76,7 @@ def scale_by_scalar_rms(
 
 def scalar_rmsprop(
     learning_rate: optax.ScalarOrSchedule,
-    b2: jax.typing.ArrayLike = B2,
+    b2: jax.typing.ArrayLike = RMS_B2,
     eps: jax.typing.ArrayLike = EPS,
     bias_correction: bool = True,
 ) -> optax.GradientTransformationExtraArgs:
@@ -134,7 +99,7 @@ def scalar_rmsprop(
         scheduler, see :func:`optax.scale_by_learning_rate`.
       b2: Exponential decay rate to track the squared norm of past gradients.
       eps: A small constant added to the denominator, outside of the square root.
-      bias_correction: Whether to apply bias correction; without it
+      bias_correction: If True, apply bias correction; otherwise
         :math:`\hat{\nu}_t = \nu_t`.
 
     Returns:

@@ -5,11 +5,11 @@ gradients; from then on the optimizer runs as it is. With Adam and n = 2000 this
 of Liu et al. 2020 (arXiv 1908.03265, section 3), by which they argue that the variance of early
 second moments is what warmup cures.
 
-Which leaves of a state are first moments is found by the parity probe (MATH.md section 6): those
+The parity probe (`rodflow.maps.parity`) finds the leaves of a state that are first moments: those
 that flip with the sign of the gradient are frozen. Second moments, counters and schedules go on, so
 that the bias correction of an average matches the gradients it has seen. Where first and second
-moments share one counter, as in Adam, that of the first is then spent when the momentum starts from
-zero, and the first 1 / (1 - b1) steps are a ramp; so it is in the authors' code.
+moments share one counter, as in Adam, the bias correction of the first is over by the time the
+momentum starts from zero, so that the first 1 / (1 - b1) steps are a ramp, as in the authors' code.
 """
 
 from typing import NamedTuple
@@ -20,12 +20,11 @@ import optax
 
 from rodflow._checks import check_at_least
 from rodflow.maps.parity import Parity, probe_parity
-from rodflow.transforms.scalar_adam import B1, B2
-from rodflow.transforms.scalar_rms import EPS
+from rodflow.transforms._defaults import ADAM_B2, B1, EPS
 
 
 class SecondMomentsFirstState(NamedTuple):
-    """State of a transformation whose second moments are updated first."""
+    """State for a transformation whose second moments are updated first."""
 
     count: jax.typing.ArrayLike  # shape=(), dtype=jnp.int32, or a float clock.
     inner_state: optax.OptState
@@ -52,8 +51,8 @@ def second_moments_first(
       A :class:`optax.GradientTransformationExtraArgs` object.
 
     Raises:
-      ValueError: ``num_steps`` is negative, or (at the first update) ``inner`` is none whose
-        leaves can be told apart, see :func:`rodflow.maps.parity.probe_parity`.
+      ValueError: ``num_steps`` is negative, or (at the first update) the leaves of the state of
+        ``inner`` cannot be told apart, see :func:`rodflow.maps.parity.probe_parity`.
 
     Examples:
       >>> import jax.numpy as jnp
@@ -99,7 +98,7 @@ def second_moments_first(
 def adam_2k(
     learning_rate: optax.ScalarOrSchedule,
     b1: jax.typing.ArrayLike = B1,
-    b2: jax.typing.ArrayLike = B2,
+    b2: jax.typing.ArrayLike = ADAM_B2,
     eps: jax.typing.ArrayLike = EPS,
     num_steps: jax.typing.ArrayLike = 2000,
 ) -> optax.GradientTransformationExtraArgs:

@@ -20,7 +20,7 @@ STEPS = 3000
 
 
 def settled(loss, tx, params, steps=STEPS):
-    """A state whose memory has seen many gradients at `params`, which stay where they are."""
+    """Return a state whose memory has seen many gradients at `params`, which stay."""
     iteration = rodflow.Iteration(loss, tx)
 
     def stay(_, state):
@@ -39,14 +39,30 @@ START = np.array([1.0, 0.5, -0.3])
 GRADIENT = np.abs(CURVATURE * START)
 TOTAL = np.linalg.norm(GRADIENT)
 B1 = 0.9
-# name -> (chain, preconditioner at CURVATURE and START, critical preconditioned sharpness * lr)
+MEMORYLESS = 2.0
+MOMENTUM = 2 * (1 + B1) / (1 - B1)
+NESTEROV = 2 * (1 + B1) / ((1 - B1) * (1 + 2 * B1))
+# The preconditioned sharpness, times the learning rate, at which each leaves stability on a
+# quadratic; momentum is in EMA form. From the characteristic polynomials, at the root -1.
+CRITICAL = {
+    "gd": MEMORYLESS,
+    "scalar_rmsprop": MEMORYLESS,
+    "rmsprop": MEMORYLESS,
+    "heavy_ball": MOMENTUM,
+    "scalar_adam": MOMENTUM,
+    "adam": MOMENTUM,
+    "nesterov": NESTEROV,
+    "scalar_nadam": NESTEROV,
+    "nadam": NESTEROV,
+}
+# Chain, preconditioner at CURVATURE and START, critical preconditioned sharpness * lr, by name.
 ELEMENTWISE = {
     name: (
         constructor(LEARNING_RATE),
         {"scalar": TOTAL, "gd": 1.0, "heavy": 1.0, "nesterov": 1.0}.get(
             name.split("_")[0], GRADIENT
         ),
-        rodflow.critical_sharpness(name, LEARNING_RATE, B1) * LEARNING_RATE,
+        CRITICAL[name],
     )
     for name, constructor in rodflow.OPTIMIZERS.items()
 } | {
@@ -69,7 +85,7 @@ ELEMENTWISE = {
 
 @pytest.mark.parametrize("name", ELEMENTWISE)
 def test_nyquist_probe_recovers_the_table(name):
-    """The critical sharpness 2 / r of MATH.md section 2, to 5 digits."""
+    """The critical sharpness is 2 / r, to 5 digits."""
     tx, preconditioner, factor = ELEMENTWISE[name]
     with jax.enable_x64(True):
         params = {"w": jnp.asarray(START)}
@@ -86,17 +102,16 @@ def test_the_response_has_the_learning_rate_of_its_step(step):
     corrected = LEARNING_RATE / (1 - B1**step)
     ramp = LEARNING_RATE * step / warmup
     rho, r = rodflow.rectification(step, 0.99)
-    momentum = 2 * (1 + B1) / (1 - B1)
-    # chain, and the critical sharpness, preconditioner included
+    # Chain, and the critical sharpness with the preconditioner.
     cases = [
         (
             optax.radam(LEARNING_RATE, b2=0.99, threshold=4),
             # Without adaptation there is no preconditioner.
-            momentum * (GRADIENT / (r * corrected) if rho > 4 else 1 / corrected),
+            MOMENTUM * (GRADIENT / (r * corrected) if rho > 4 else 1 / corrected),
         ),
         (optax.sgd(lambda count: LEARNING_RATE * (count + 1) / warmup), 2 / ramp),
         # Waits up to the last step, and from then on.
-        (rodflow.adam_2k(LEARNING_RATE, num_steps=step - 1), momentum * GRADIENT / corrected),
+        (rodflow.adam_2k(LEARNING_RATE, num_steps=step - 1), MOMENTUM * GRADIENT / corrected),
         (rodflow.adam_2k(LEARNING_RATE, num_steps=step), np.inf),
     ]
     with jax.enable_x64(True):
@@ -107,11 +122,11 @@ def test_the_response_has_the_learning_rate_of_its_step(step):
 
 
 def spectral_radius(name, sharpness):
-    """Of the linearised step of the actual Optax chain, second moments and clocks frozen."""
+    """Return that of the linearised Optax chain, second moments and clocks frozen."""
     tx = rodflow.OPTIMIZERS[name](LEARNING_RATE, **({"b1": B1} if has_momentum(name) else {}))
     params = {"w": jnp.asarray(np.array([1.0]))}
     iteration, state = settled(quadratic(np.array([1.0])), tx, params)
-    parity = iteration.parity
+    parity = iteration.parity(params)
     moving = jax.tree.map(
         lambda p, leaf: leaf * 0 if p is rodflow.Parity.OSCILLATING else leaf, parity, state
     )
@@ -143,18 +158,13 @@ def has_momentum(name):
 @pytest.mark.parametrize("name", rodflow.OPTIMIZERS)
 def test_spectral_radius_of_optax_crosses_one_at_the_critical_sharpness(name):
     with jax.enable_x64(True):
-        critical = rodflow.critical_sharpness(name, LEARNING_RATE, B1)
+        critical = CRITICAL[name] / LEARNING_RATE
         if "rms" in name or "adam" in name:
             # The step that is linearised forgets a little first: it divides by this, not by 1.
             b2 = 0.99 if "rms" in name else 0.999
             critical = critical * np.sqrt(b2 * (1 - b2**STEPS) / (1 - b2 ** (STEPS + 1)))
         assert spectral_radius(name, critical * (1 - 1e-5)) < 1
         assert spectral_radius(name, critical * (1 + 1e-5)) > 1
-
-
-def test_critical_sharpness_of_an_unknown_name():
-    with pytest.raises(ValueError, match=r"'lion' is not in the table.*adam"):
-        rodflow.critical_sharpness("lion", 1e-3)
 
 
 def network_loss(params):

@@ -16,10 +16,10 @@ LEARNING_RATE = 0.1
 
 
 def dense_increment(g, zbar, sigma):
-    """The published rod flow with a dense Sigma, the oracle for the low-rank one.
+    """Return the field of the published rod flow with a dense Sigma, the low-rank one's oracle.
 
-    The field (d zbar/dt, d Sigma/dt) of the map with increment `g`, without the BEA term; phase
-    space is a flat vector (MATH.md section 3: rank-one sampling, delta = sqrt(lambda_1) u_1).
+    It is (d zbar/dt, d Sigma/dt) of the map with increment `g`, without the BEA term; phase space
+    is a flat vector, sampled at rank one, delta = sqrt(lambda_1) u_1.
     """
     values, vectors = jnp.linalg.eigh(sigma)
     delta = jnp.sqrt(jnp.maximum(values[-1], 0)) * vectors[:, -1]
@@ -29,7 +29,7 @@ def dense_increment(g, zbar, sigma):
 
 
 def dense_solve(g, zbar, sigma, steps, h):
-    """Euler steps of size `h` of the field above."""
+    """Take Euler steps of size `h` of the field above."""
 
     def step(y, _):
         dz, ds = dense_increment(g, *y)
@@ -56,19 +56,23 @@ def with_rod(y, basis, covariance):
     )
 
 
+def without_look_back(flow, iteration):
+    """Return the term of the published equations, which have no look-back (BEA) term."""
+    return diffrax.ODETerm(lambda t, y, args: flow.increment(iteration, y))
+
+
 def test_only_the_centre_looks_back():
     """d zbar/dt = A - (dA/dzbar) A / 2 and d Sigma/dt without correction, as published."""
     iteration = Iteration(lambda w: jnp.sum(jnp.array([3.0, 5.0]) * jnp.cos(w)), optax.sgd(0.01))
-    plain, corrected = (
-        RodFlow(iteration, CovarianceRod(), corrected=corrected) for corrected in (False, True)
-    )
-    y = plain.init(iteration.init(jnp.array([0.5, 1.0])))
-    field, found = (eqx.filter_jit(flow.vector_field)(0.0, y, None) for flow in (plain, corrected))
+    flow = RodFlow(CovarianceRod())
+    y = flow.init(iteration, iteration.init(jnp.array([0.5, 1.0])))
+    field = eqx.filter_jit(flow.increment)(iteration, y)
+    found = eqx.filter_jit(flow.term(iteration).vf)(0.0, y, None)
     np.testing.assert_array_equal(found.covariance, field.covariance)
     np.testing.assert_array_equal(found.basis.params, field.basis.params)
 
     def centre(w):
-        return plain.increment(y._replace(zbar=y.zbar._replace(params=w))).zbar.params
+        return flow.increment(iteration, y._replace(zbar=y.zbar._replace(params=w))).zbar.params
 
     w, drift = y.zbar.params, field.zbar.params
     _, bent = jax.jit(lambda w, v: jax.jvp(centre, (w,), (v,)))(w, drift)
@@ -77,12 +81,13 @@ def test_only_the_centre_looks_back():
 
 def test_an_oscillation_that_decays_keeps_its_sign():
     """Sigma falls by exp(-2) a step, of which two steps of the midpoint rule keep a quarter."""
-    flow = RodFlow(Iteration(lambda w: w @ w / 2, optax.sgd(1e-8)), CovarianceRod(2))
-    y = flow.init(flow.iteration.init(jnp.array([1.0, 2.0])))
+    flow = RodFlow(CovarianceRod(2))
+    iteration = Iteration(lambda w: w @ w / 2, optax.sgd(1e-8))
+    y = flow.init(iteration, iteration.init(jnp.array([1.0, 2.0])))
     y = y._replace(covariance=jnp.diag(jnp.array([1.0, 2.0])))
     integrator = flow.integrator
     ends = diffrax.diffeqsolve(
-        flow.term(),
+        flow.term(iteration),
         integrator.solver,
         0.0,
         3.0,
@@ -98,24 +103,22 @@ def test_variance_on_a_quadratic():
     """d Sigma/dt = (lr^2 S^2 / 2 - 2) Sigma at zbar = 0: it grows iff S > 2 / lr."""
     for sharpness in (0.5 / LEARNING_RATE, 2 / LEARNING_RATE, 2.5 / LEARNING_RATE):
         iteration = Iteration(lambda w, s=sharpness: 0.5 * s * w @ w, optax.sgd(LEARNING_RATE))
-        flow = RodFlow(iteration, CovarianceRod(rank=1))
-        y = with_rod(flow.init(iteration.init(jnp.zeros(1))), [[1.0]], [[0.3]])
+        flow = RodFlow(CovarianceRod(rank=1))
+        y = with_rod(flow.init(iteration, iteration.init(jnp.zeros(1))), [[1.0]], [[0.3]])
         rate = (LEARNING_RATE * sharpness) ** 2 / 2 - 2
-        change = flow.term().vf(0.0, y, None)
+        change = flow.increment(iteration, y)
         np.testing.assert_allclose(change.covariance, [[rate * 0.3]], rtol=1e-12, atol=1e-15)
         np.testing.assert_allclose(change.zbar.params, [0.0], atol=1e-15)
 
 
-@pytest.mark.parametrize("rank_one_closure", [CovarianceRod(rank=1)])
-def test_fixed_point_on_a_quartic(rank_one_closure):
+def test_fixed_point_on_a_quartic():
     """Sigma* = (S - 2/lr) / Q on L = S w^2/2 - Q w^4/4."""
     s, q = 2.2 / LEARNING_RATE, 5.0
     iteration = Iteration(lambda w: jnp.sum(s * w**2 / 2 - q * w**4 / 4), optax.sgd(LEARNING_RATE))
-    flow = RodFlow(iteration, rank_one_closure)
-    y0 = with_rod(flow.init(iteration.init(jnp.zeros(1))), [[1.0]], [[0.01]])
-    solution = diffrax.diffeqsolve(
-        flow.term(), diffrax.Tsit5(), 0.0, 200.0, 0.1, y0, max_steps=10_000
-    )
+    flow = RodFlow(CovarianceRod(rank=1))
+    y0 = with_rod(flow.init(iteration, iteration.init(jnp.zeros(1))), [[1.0]], [[0.01]])
+    term = without_look_back(flow, iteration)
+    solution = diffrax.diffeqsolve(term, diffrax.Tsit5(), 0.0, 200.0, 0.1, y0, max_steps=10_000)
     expected = (s - 2 / LEARNING_RATE) / q
     np.testing.assert_allclose(solution.ys.covariance[-1], [[expected]], rtol=1e-6)
     assert flow.extent(jax.tree.map(lambda x: x[-1], solution.ys)) == pytest.approx(expected**0.5)
@@ -132,11 +135,11 @@ def test_full_rank_is_the_dense_equation(tx):
     iteration = Iteration(valley, tx)
     state = iteration.init(jnp.array([0.2, 0.5]))
     size = sum(x.size for x in jax.tree.leaves(state))
-    flow = RodFlow(iteration, CovarianceRod(rank=size))
-    y = eqx.filter_jit(flow.init)(state)
+    flow = RodFlow(CovarianceRod(rank=size))
+    y = eqx.filter_jit(flow.init)(iteration, state)
     sigma = sigma_of(y)
     # At the start Sigma has rank one, but the cubature spreads it; so compare the equation itself.
-    change = eqx.filter_jit(flow.increment)(y)
+    change = eqx.filter_jit(flow.increment)(iteration, y)
     offsets = jax.vmap(lambda *x: ravel_pytree(x)[0])(*jax.tree.leaves(flow.closure.offsets(y)))
     np.testing.assert_allclose(offsets.T @ offsets / size, sigma, atol=1e-12)
     flat, unravel = ravel_pytree(state)
@@ -161,8 +164,8 @@ def test_rank_one_against_dense_sigma():
     """While one direction dominates, the projection loses next to nothing."""
     iteration = Iteration(valley, optax.sgd(LEARNING_RATE))
     state = iteration.init(jnp.array([0.0, 1.4]))
-    flow = RodFlow(iteration, CovarianceRod(rank=1))
-    y = flow.init(state)
+    flow = RodFlow(CovarianceRod(rank=1))
+    y = flow.init(iteration, state)
     y = y._replace(
         basis=y.basis._replace(params=jnp.array([[1.0, 0.0]])), covariance=jnp.array([[1e-3]])
     )
@@ -172,9 +175,8 @@ def test_rank_one_against_dense_sigma():
         return iteration.increment(rodflow.PhaseState(z, state.opt_state)).params
 
     centers, sigmas = dense_solve(g, state.params, sigma_of(y), steps, h)
-    low = diffrax.diffeqsolve(
-        flow.term(), diffrax.Euler(), 0.0, h * steps, h, y, max_steps=steps + 1
-    ).ys
+    term = without_look_back(flow, iteration)
+    low = diffrax.diffeqsolve(term, diffrax.Euler(), 0.0, h * steps, h, y, max_steps=steps + 1).ys
     low = jax.tree.map(lambda x: x[-1], low)
     assert jnp.max(sigmas[-1]) > 0.01  # the rod has grown to where the landscape holds it
     np.testing.assert_allclose(low.zbar.params, centers[-1], atol=1e-3)
@@ -200,7 +202,7 @@ def test_any_rank_stays_finite_in_float32(rank, tx, network_loss, params):
             num_steps=100,
             every=100,
             warmup=5,
-            flows={"rod": lambda it: RodFlow(it, CovarianceRod(rank=rank))},
+            flows={"rod": RodFlow(CovarianceRod(rank=rank))},
         )
         assert np.isfinite(tracking.flows["rod"].distance).all()
         assert tracking.flows["rod"].gradients[0] == 4 * 2 * rank
@@ -213,8 +215,9 @@ def test_momentum_is_measured_in_units_of_the_parameters():
         tx = optax.chain(optax.scale(scale), optax.trace(0.5), optax.scale(-0.05 / scale))
         iteration = Iteration(valley, tx)
         state = iteration.step(iteration.init(jnp.array([0.2, 0.5])))
-        flow = RodFlow(iteration, CovarianceRod(rank=1))
-        y = diffrax.diffeqsolve(flow.term(), diffrax.Heun(), 0.0, 20.0, 0.1, flow.init(state)).ys
+        flow = RodFlow(CovarianceRod(rank=1))
+        term, y0 = without_look_back(flow, iteration), flow.init(iteration, state)
+        y = diffrax.diffeqsolve(term, diffrax.Heun(), 0.0, 20.0, 0.1, y0).ys
         ends.append(flow.extent(jax.tree.map(lambda x: x[-1], y)))
     np.testing.assert_allclose(ends[0], ends[1], rtol=1e-6)
 
@@ -223,5 +226,5 @@ def test_momentum_is_measured_in_units_of_the_parameters():
 def test_impossible_ranks_are_refused(rank):
     iteration = Iteration(valley, optax.sgd(LEARNING_RATE))
     with pytest.raises(ValueError, match=rf"`rank` is {rank}"):
-        flow = RodFlow(iteration, CovarianceRod(rank=rank))
-        flow.init(iteration.init(jnp.array([0.0, 1.0])))
+        flow = RodFlow(CovarianceRod(rank=rank))
+        flow.init(iteration, iteration.init(jnp.array([0.0, 1.0])))

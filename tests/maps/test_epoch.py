@@ -9,7 +9,7 @@ from chex import assert_trees_all_close
 
 import rodflow
 from rodflow import Epoch, Iteration, Minibatches, Parity, PhaseState
-from rodflow.flows.rod import SignedRodState
+from rodflow.flows import SignedRodState
 
 BATCHES = 3
 HALVES = jnp.arange(2 * BATCHES).reshape(BATCHES, 2)
@@ -55,11 +55,11 @@ def test_an_epoch_is_a_step_of_optax_on_each_batch(params):
 
 def test_all_but_counters_oscillates(params):
     epoch = Epoch(Minibatches(of, HALVES), optax.inject_hyperparams(optax.adam)(0.1))
-    epoch.init(params)
-    adam_state = epoch.parity.opt_state.inner_state[0]
+    parity = epoch.parity(params)
+    adam_state = parity.opt_state.inner_state[0]
     assert adam_state.count is Parity.CLOCK
     assert set(jax.tree.leaves([adam_state.mu, adam_state.nu])) == {Parity.OSCILLATING}
-    assert set(epoch.parity.opt_state.hyperparams.values()) == {Parity.CONSTANT}
+    assert set(parity.opt_state.hyperparams.values()) == {Parity.CONSTANT}
 
 
 @pytest.mark.usefixtures("x64")
@@ -69,7 +69,7 @@ def test_accumulated_steps_are_those_on_the_mean(params):
     epoch = Epoch(loss, optax.MultiSteps(adam(), BATCHES).gradient_transformation())
     whole = Iteration(loss, adam())
     several, one = epoch.init(params), whole.init(params)
-    parity = epoch.parity.opt_state
+    parity = epoch.parity(params).opt_state
     assert (parity.mini_step, parity.gradient_step) == (Parity.CONSTANT, Parity.CLOCK)
     assert set(jax.tree.leaves(parity.acc_grads)) == {Parity.CONSTANT}
     steps = jax.jit(lambda a, b: (epoch.step(a), whole.step(b)))
@@ -117,11 +117,11 @@ def test_an_even_number_of_equal_batches_does_not_oscillate(count):
     epoch = Epoch(loss, optax.sgd(rate))
     state = epoch.init(jnp.zeros(()))
     star = jnp.sqrt((sharpness - 2 / rate) / quartic)
-    rod = rodflow.RodFlow(epoch, rodflow.SignedRod(seed=0.0))
+    rod = rodflow.RodFlow(rodflow.SignedRod(seed=0.0))
 
     def velocity(c, x):
         point = SignedRodState(*(state._replace(params=jnp.asarray(v)) for v in (c, x)))
-        moved = rod.increment(point)
+        moved = rod.increment(epoch, point)
         return moved.c.params, moved.x.params
 
     growth = float(velocity(0.0, 1e-6)[1]) / 1e-6
@@ -133,8 +133,8 @@ def test_an_even_number_of_equal_batches_does_not_oscillate(count):
     else:  # the iterates rest on one side, and so does the stable flow
         assert growth < -2
         np.testing.assert_allclose(velocity(star, 0.0), (0.0, 0.0), atol=1e-12)
-        stable = rodflow.StableFlow(epoch).increment(state._replace(params=jnp.asarray(1e-6)))
-        assert stable.params > 0
+        aside = state._replace(params=jnp.asarray(1e-6))
+        assert rodflow.StableFlow().increment(epoch, aside).params > 0
 
 
 @pytest.mark.parametrize("every", [2, 4])
@@ -151,6 +151,8 @@ def test_what_has_no_meaning_is_refused(params):
         Iteration(of, optax.sgd(0.1)).init(params)
     epoch = Epoch(Minibatches(of, HALVES), optax.sgd(0.1))
     state = epoch.init(params)
-    for flow in (rodflow.CentralFlow(epoch), rodflow.EdgeFlow(epoch)):
+    for flow in (rodflow.CentralFlow(), rodflow.EdgeFlow(), rodflow.FreeEnergyFlow()):
         with pytest.raises(ValueError, match="An epoch of 3 updates has no response"):
-            flow.init(state)
+            flow.init(epoch, state)
+    with pytest.raises(ValueError, match="An epoch of 3 updates has no response"):
+        rodflow.nyquist_response(epoch, state)

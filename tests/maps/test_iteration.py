@@ -3,7 +3,11 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
-from chex import assert_trees_all_close, assert_trees_all_equal_shapes_and_dtypes
+from chex import (
+    assert_trees_all_close,
+    assert_trees_all_equal,
+    assert_trees_all_equal_shapes_and_dtypes,
+)
 
 import rodflow
 
@@ -29,7 +33,7 @@ def at(steps, tree):
 def test_steps_are_those_of_optax(network, params, optax_run):
     states, increments, advanced, losses = trajectory(network, params)
     after = at(slice(1, None), states)
-    weights, memories = optax_run(network.loss, network.tx, params, STEPS)
+    weights, memories = optax_run(network.loss_fn, network.tx, params, STEPS)
     assert_trees_all_close(after.params, weights, rtol=1e-12, atol=1e-13)
     # The same tree with every leaf a float: counters that Optax keeps as integers are clocks.
     as_floats = jax.tree.map(lambda leaf: leaf.astype(float), memories)
@@ -151,10 +155,37 @@ def test_gradients_come_from_one_evaluation_of_the_loss():
     assert len(traced) == 1
 
 
-def test_parity_is_known_after_init_only(params, network):
-    iteration = rodflow.Iteration(network.loss, optax.adam(0.1))
-    with pytest.raises(ValueError, match=r"once `init\(params\)` was called"):
-        _ = iteration.parity
+def test_an_iteration_is_a_value(params, network_loss):
+    """It equals another one of the same parts, does not change, and needs no `init` before."""
+    tx = optax.adam(0.1)
+    iteration, same = (rodflow.Iteration(network_loss, tx) for _ in range(2))
+    assert iteration == same and hash(iteration) == hash(same)
+    assert iteration != rodflow.Iteration(network_loss, optax.adam(0.1))
+    found = []
+    jax.jit(lambda p: found.append(iteration.parity(p)))(params)
+    state = iteration.init(params)
+    assert found == [iteration.parity(params)]
+    assert jax.tree.structure(found[0]) == jax.tree.structure(state)
+    jax.jit(iteration.step)(state)
+    assert iteration == same
+    with pytest.raises(AttributeError):
+        iteration.tx = optax.sgd(0.1)
+
+
+def test_a_placement_makes_another_iteration(params, network_loss):
+    iteration = rodflow.Iteration(network_loss, optax.adam(0.1))
+    mesh = jax.make_mesh((1,), ("shards",), axis_types=(jax.sharding.AxisType.Auto,))
+    sharding = jax.sharding.NamedSharding(mesh, jax.sharding.PartitionSpec())
+    placed = iteration.at((sharding, sharding))
+    assert placed.placement == (sharding, sharding) and iteration.placement is None
+    assert placed != iteration and placed.at(None) == iteration
+    # Whole arrays need no placement, and that of traced ones is not known: it stays as it was.
+    assert placed.placed(params) == iteration
+    seen = []
+    jax.jit(lambda p: seen.append(placed.placed(p)))(params)
+    assert seen == [placed]
+    state = iteration.init(params)
+    assert_trees_all_equal(jax.jit(placed.step)(state), jax.jit(iteration.step)(state))
 
 
 def quadratic(w):

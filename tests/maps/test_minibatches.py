@@ -80,6 +80,15 @@ def test_sums_of_a_narrow_type_do_not_stall():
     assert value == slope[0] == 1.0
 
 
+def test_minibatches_are_compared_as_functions_are():
+    """By identity, so that `jax.jit` takes them for a function; the arrays are leaves."""
+    data = split(setting()[0], 4)
+    loss, other = (Minibatches(of, data) for _ in range(2))
+    assert loss == loss and loss != other and len({loss, other}) == 2
+    assert_trees_all_close(loss.batches, data)
+    assert len(jax.tree.leaves(loss)) == 3 and loss.batch_loss is of
+
+
 @pytest.mark.parametrize(
     "of", [lambda w, x: (jnp.sum(w), x), lambda w, x: w], ids=["aux", "vector"]
 )

@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 import pytest
 
-from rodflow.maps.placement import placement_of
+from rodflow.maps import placement_of
 
 PROGRAM = Path(__file__).parents[1] / "sharded.py"
 

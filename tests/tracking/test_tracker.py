@@ -15,7 +15,7 @@ from rodflow import FlowTracking, Integrator, RodFlow, StableFlow, Tracker, Trac
 WARMUP, EVERY, RECORDS = 3, 5, 6
 STEPS = np.arange(1, RECORDS + 1) * EVERY
 HEUN = Integrator(diffrax.Heun(), 0.25)
-ONE_STEP = functools.partial(RodFlow, closure=rodflow.SignedRod(solver=rodflow.LookbackEuler()))
+ONE_STEP = RodFlow(rodflow.SignedRod(solver=rodflow.LookbackEuler()))
 
 
 def at(index, tree):
@@ -23,7 +23,7 @@ def at(index, tree):
 
 
 def flat(tree):
-    """(steps, parameters) from a stacked tree, in NumPy."""
+    """Return (steps, parameters) from a stacked tree, in NumPy."""
     leaves = [np.asarray(leaf) for leaf in jax.tree.leaves(tree)]
     return np.concatenate([leaf.reshape(len(leaf), -1) for leaf in leaves], axis=1)
 
@@ -37,7 +37,7 @@ def tracker(network_loss):
     return Tracker(
         network_loss,
         optax.adam(0.02),
-        {"stable": StableFlow, "rod": RodFlow, "one_step": ONE_STEP},
+        {"stable": StableFlow(), "rod": RodFlow(), "one_step": ONE_STEP},
         {"stable": HEUN},
         every=EVERY,
         twins=2,
@@ -47,7 +47,7 @@ def tracker(network_loss):
 
 
 class Oracle:
-    """The definitions of MATH.md section 7 over stored trajectories of Optax, in NumPy."""
+    """Midpoints and mean losses of the stored trajectory of an Optax run, in NumPy."""
 
     def __init__(self, loss, tx, params, optax_run):
         weights, memories = optax_run(loss, tx, params, WARMUP + STEPS[-1] + 1)
@@ -60,7 +60,8 @@ class Oracle:
 
 @pytest.mark.usefixtures("x64")
 def test_records_are_those_of_stored_trajectories(tracker, params, optax_run):
-    loss, tx = tracker.iteration.loss, tracker.iteration.tx
+    iteration = tracker.iteration
+    loss, tx = iteration.loss_fn, iteration.tx
     # Twins one rounding unit away would be lost in the rounding of two programs: put them further.
     starts = [params, *(jax.tree.map(lambda x, d=d: x + d, params) for d in (0.01, -0.02))]
     states = [tracker.init(start, WARMUP) for start in starts]
@@ -86,7 +87,6 @@ def test_records_are_those_of_stored_trajectories(tracker, params, optax_run):
     start = rodflow.PhaseState(
         at(0, run.weights), jax.tree.map(lambda leaf: leaf[0].astype(float), run.memories)
     )
-    tracker.iteration.init(params)
     integrators = {
         "stable": HEUN,
         "rod": Integrator(rodflow.OneLegLookback(), 0.5),
@@ -98,16 +98,16 @@ def test_records_are_those_of_stored_trajectories(tracker, params, optax_run):
         @jax.jit
         def solve(start, flow=flow, integrator=integrator):
             ys = diffrax.diffeqsolve(
-                flow.term(),
+                flow.term(iteration),
                 integrator.solver,
                 0.0,
                 STEPS[-1],
                 integrator.dt0,
-                flow.init(start),
+                flow.init(iteration, start),
                 saveat=diffrax.SaveAt(ts=jnp.asarray(STEPS, float)),
             ).ys
-            extents = jax.vmap(flow.extent)(ys)
-            return jax.vmap(flow.center)(ys), jax.vmap(flow.predicted_loss)(ys), extents
+            losses = jax.vmap(lambda y: flow.predicted_loss(iteration, y))(ys)
+            return jax.vmap(flow.center)(ys), losses, jax.vmap(flow.extent)(ys)
 
         centers, losses, extents = solve(start)
         close(record.distance, np.linalg.norm(flat(centers) - run.mid, axis=1))
@@ -129,7 +129,7 @@ def test_records_are_those_of_stored_trajectories(tracker, params, optax_run):
 
 def test_twins_and_chunks(params, network_loss):
     tx = optax.adam(0.02)
-    tracker = Tracker(network_loss, tx, {"rod": RodFlow}, every=EVERY, twins=2)
+    tracker = Tracker(network_loss, tx, {"rod": RodFlow()}, every=EVERY, twins=2)
     state = tracker.init(params, WARMUP)
     one, other = flat(state.twins.params)
     assert np.any(one != other)
@@ -215,7 +215,7 @@ def test_gradients_with_respect_to_hyperparameters():
             num_steps=4,
             warmup=1,
             every=2,
-            flows={"rod": RodFlow},
+            flows={"rod": RodFlow()},
         )
         return tracking.flows["rod"].distance[-1]
 
@@ -239,7 +239,7 @@ def test_a_run_that_diverges_is_marked_and_stops(every):
         num_steps=12,
         warmup=0,
         every=every,
-        flows={"stable": StableFlow, "rod": RodFlow},
+        flows={"stable": StableFlow(), "rod": RodFlow()},
         integrators={"stable": Integrator(diffrax.Euler(), 1.0)},
     )
     steps = np.arange(every, 13, every)
@@ -266,10 +266,10 @@ def test_a_flow_that_diverges_leaves_the_run_alone():
         warmup=0,
         every=4,
         flows={
-            "stable": StableFlow,
-            "coarse": StableFlow,
-            "short": StableFlow,
-            "corrected": functools.partial(StableFlow, corrected=True),
+            "stable": StableFlow(),
+            "coarse": StableFlow(),
+            "short": StableFlow(),
+            "corrected": StableFlow(corrected=True),
         },
         integrators={
             "corrected": Integrator(diffrax.Euler(), 0.5),
@@ -302,7 +302,7 @@ def test_large_second_moments_are_no_divergence():
         num_steps=4,
         warmup=0,
         every=2,
-        flows={"rod": RodFlow},
+        flows={"rod": RodFlow()},
     )
     np.testing.assert_array_equal(tracking.flows["rod"].diverged_at, -1)
     assert jnp.all(jnp.isfinite(tracking.flows["rod"].distance))
@@ -316,7 +316,7 @@ def test_a_rod_that_grows_about_a_centre_at_rest_diverges():
         jnp.ones(1),
         num_steps=60,
         warmup=0,
-        flows={"rod": RodFlow},
+        flows={"rod": RodFlow()},
     )
     run, rod = (int(x.diverged_at[-1]) for x in (tracking, tracking.flows["rod"]))
     assert run > 0 and abs(rod - run) < 10
@@ -327,7 +327,7 @@ def test_leaves_of_size_zero():
         return jnp.sum(p["a"] ** 4) + jnp.sum(p["b"])
 
     def tracked(loss, params):
-        tx, flows = optax.sgd(0.01), {"stable": StableFlow}
+        tx, flows = optax.sgd(0.01), {"stable": StableFlow()}
         return rodflow.track(loss, tx, params, num_steps=20, every=10, flows=flows)
 
     some = tracked(loss, {"a": jnp.ones(3), "b": jnp.zeros((0, 2))})
@@ -415,7 +415,7 @@ def test_memory_does_not_grow_with_the_number_of_steps():
     def temporary_bytes(num_steps):
         @jax.jit
         def run(params):
-            flows = {"rod": RodFlow}
+            flows = {"rod": RodFlow()}
             return rodflow.track(
                 parabola, optax.sgd(0.1, momentum=0.9), params, num_steps, every=1, flows=flows
             )
@@ -441,7 +441,7 @@ def test_memory_is_a_doubled_gradient_and_a_dozen_times_parameters_and_state():
         return jnp.mean(jnp.square(last))
 
     weights = 0.1 * jax.random.normal(jax.random.key(1), (36 * 32,))
-    tracker = Tracker(loss, optax.adam(1e-3), {"rod": RodFlow})
+    tracker = Tracker(loss, optax.adam(1e-3), {"rod": RodFlow()})
     state = jax.eval_shape(tracker.init, weights)
     held = sum(leaf.size * leaf.dtype.itemsize for leaf in jax.tree.leaves(state.run.state))
     gradient = allotted(jax.vmap(jax.grad(loss)), jnp.stack([weights, weights]))

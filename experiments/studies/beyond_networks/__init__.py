@@ -1,1 +1,1 @@
-"""Simple convex and non-convex problems, on which Adam need not be the best (1905.09997)."""
+"""Study of Adam and others on simple problems (arXiv 1905.09997)."""

@@ -1,8 +1,8 @@
-"""The methods, what one step of each costs, and whether it has a learning rate to be tuned.
+"""The methods, the evaluations that a step of each takes, and their learning rates.
 
-What costs something is an evaluation on the samples of a step: a gradient, which brings its loss
-along, or a loss alone. One step takes one gradient; Armijo's line search evaluates the loss at each
-step size that it tries, that of L-BFGS loss and gradient, of which the last serve the next step.
+An evaluation on the samples of a step costs: a gradient, which brings its loss along, or a loss
+alone. One step takes one gradient; Armijo's line search evaluates the loss at each step size that
+it tries, that of L-BFGS loss and gradient, of which the last serve the next step.
 
 Armijo as in Vaswani et al. 2019 (arXiv 1905.09997), section 7: c = .1, backtracking by .9, the
 first try 2^(B/n) times the last step size and at most 10.
@@ -22,17 +22,24 @@ Count = int | Array
 
 
 class Method(NamedTuple):
-    """A chain, built from a learning rate and the share B/n of the samples that a step sees."""
+    """A method of optimization.
+
+    Attributes:
+        label: the name in tables and figures.
+        chain: learning rate and share B/n of the samples that a step sees -> Optax chain.
+        learning_rate: the default of a method that is not tuned; None for one that is.
+        gradients: state after a step -> gradients that the step took.
+        losses: state after a step -> losses that the step took.
+        before: gradients before the first step.
+        needs_all_samples: True for a method without minibatches.
+    """
 
     label: str
-    chain: Callable[[Float[Array, ""], float], optax.GradientTransformationExtraArgs]
+    chain: Callable[[Float[Array, ""], float], optax.GradientTransformation]
     learning_rate: float | None = None
-    """What is not tuned: the default; None where there is one to be tuned."""
     gradients: Callable[[Any], Count] = lambda state: 1
-    """Of a step, by the state after it."""
     losses: Callable[[Any], Count] = lambda state: 0
     before: int = 0
-    """Gradients before the first step."""
     needs_all_samples: bool = False
 
 
@@ -54,33 +61,23 @@ def armijo(learning_rate, share):
     )
 
 
+def polyak(learning_rate, _):
+    """Gradient descent with steps of Polyak, for an infimum of 0."""
+    return optax.polyak_sgd(max_learning_rate=LARGEST_STEP, scaling=learning_rate)
+
+
 METHODS = {
-    "sgd": Method("SGD", lambda lr, share: optax.with_extra_args_support(optax.sgd(lr))),
-    "heavy_ball": Method(
-        "heavy ball",
-        lambda lr, share: optax.with_extra_args_support(optax.sgd(lr, momentum=MOMENTUM)),
-    ),
-    "adam_default": Method(
-        "Adam, default",
-        lambda lr, share: optax.with_extra_args_support(optax.adam(lr)),
-        learning_rate=ADAM_DEFAULT,
-    ),
-    "adam": Method("Adam, tuned", lambda lr, share: optax.with_extra_args_support(optax.adam(lr))),
-    "armijo": Method("SGD + Armijo", armijo, learning_rate=1.0, losses=_searched),
-    "polyak": Method(
-        "Polyak",
-        lambda lr, share: optax.polyak_sgd(max_learning_rate=LARGEST_STEP, scaling=lr),
-        learning_rate=1.0,
-    ),
-    "cocob": Method(
-        "COCOB",
-        lambda lr, share: optax.with_extra_args_support(optax.contrib.cocob(lr)),
-        learning_rate=1.0,
-    ),
+    "sgd": Method("SGD", lambda lr, _: optax.sgd(lr)),
+    "heavy_ball": Method("heavy ball", lambda lr, _: optax.sgd(lr, momentum=MOMENTUM)),
+    "adam_default": Method("Adam, default", lambda lr, _: optax.adam(lr), ADAM_DEFAULT),
+    "adam": Method("Adam, tuned", lambda lr, _: optax.adam(lr)),
+    "armijo": Method("SGD + Armijo", armijo, 1.0, losses=_searched),
+    "polyak": Method("Polyak", polyak, 1.0),
+    "cocob": Method("COCOB", lambda lr, _: optax.contrib.cocob(lr), 1.0),
     "lbfgs": Method(
         "L-BFGS",
-        lambda lr, share: optax.lbfgs(),
-        learning_rate=1.0,
+        lambda *_: optax.lbfgs(),
+        1.0,
         gradients=_searched,
         before=1,
         needs_all_samples=True,

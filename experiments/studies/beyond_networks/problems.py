@@ -1,4 +1,4 @@
-"""The problems: kernel logistic regression, separable data with a margin, matrix factorization.
+"""Kernel logistic regression, separable data with a margin, and matrix factorization.
 
     logistic:   f(w) = mean_i log(1 + exp(-y_i <w, x_i>)),  x_i the RBF features of a digit
                 exp(-|z_i - z_j|^2 / (2 bandwidth^2)) of all training digits z_j, or points of
@@ -6,8 +6,8 @@
     matrices:   f(W) = mean_i |W_2 W_1 x_i - A x_i|^2 / 2,  or W x_i for the linear network, with
                 A = diag(linspace(1, 1e-10, 10)) U[0, 1]^(10 x 6) and x_i from N(0, I)
 
-The infimum of each is known: 0 where the data can be fitted, and for matrices of rank r what the
-Eckart-Young theorem leaves of A C^1/2 beyond r singular values, with C the covariance of x.
+The infimum of each is known: 0 where the data can be fitted, and for matrices of rank r half the
+sum of the squared singular values of A C^1/2 beyond the first r, with C the covariance of x.
 
 Vaswani et al. 2019 (arXiv 1905.09997), section 7; the matrices are Rahimi & Recht's (2017).
 """
@@ -33,28 +33,30 @@ class Samples(NamedTuple):
 
 
 class Problem(NamedTuple):
-    """A mean over samples of a loss, with its infimum."""
+    """A mean over samples of a loss, with its infimum.
+
+    `held_out` are more samples of a problem of classification, whose predictions are signs.
+    """
 
     samples: Samples
     loss: Callable[[PyTree[Float[Array, "..."]], Samples], Float[Array, ""]]
     init: Callable[[Key[Array, ""]], PyTree[Float[Array, "..."]]]
     infimum: float
     held_out: Samples | None
-    """More samples of a problem of classification, whose predictions are signs."""
 
 
 def logistic_loss(weights: Float[Array, " features"], samples: Samples) -> Float[Array, ""]:
-    """Mean logistic loss of a linear classifier."""
+    """Return the mean logistic loss of a linear classifier."""
     return jnp.mean(jax.nn.softplus(-samples.targets * (samples.inputs @ weights)))
 
 
 def accuracy(weights: Float[Array, " features"], samples: Samples) -> Float[Array, ""]:
-    """Share of the samples whose sign is predicted."""
+    """Return the share of the samples whose sign is predicted."""
     return jnp.mean(samples.targets * (samples.inputs @ weights) > 0)
 
 
 def kernel_regression(samples: int, digit: int, bandwidth: float) -> Problem:
-    """Tell one digit from the others by RBF features; those not trained on are held out."""
+    """Classify one digit against the others by RBF features; further digits are held out."""
     data = digits(size=1797)
     pixels = data.inputs.reshape(len(data.inputs), -1)
     signs = jnp.where(jnp.argmax(data.targets, axis=1) == digit, 1.0, -1.0)
@@ -65,7 +67,7 @@ def kernel_regression(samples: int, digit: int, bandwidth: float) -> Problem:
 
 
 def separable(samples: int, features: int, margin: float, seed: int) -> Problem:
-    """Points on both sides of a random hyperplane through 0; as many more are held out."""
+    """Classify points on two sides of a random hyperplane through 0; as many more are held out."""
     normal, points, signs = (np.random.default_rng([seed, i]) for i in range(3))
     direction = normal.normal(size=features)
     direction /= np.linalg.norm(direction)
@@ -84,7 +86,7 @@ def _classification(inputs: Array, targets: Array, samples: int) -> Problem:
 
 
 def squared_error(factors: list[Float[Array, "_ _"]], samples: Samples) -> Float[Array, ""]:
-    """Half the mean squared error of a linear network of one or two layers."""
+    """Return half the mean squared error of a linear network of one or two layers."""
     outputs = samples.inputs
     for factor in factors:
         outputs = outputs @ factor.T

@@ -4,7 +4,6 @@ The budget is in passes over the samples: a step that sees B of n samples and ta
 l losses costs (g + l) B / n. A step that would exceed the budget is not taken.
 """
 
-import functools
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
@@ -12,38 +11,34 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
-from jaxtyping import Array, Float, Int
+from jax.tree_util import Partial
+from jaxtyping import Float, Int
 
+from experiments.studies import lanes
 from experiments.studies.beyond_networks.methods import Method
 from experiments.studies.beyond_networks.problems import Problem, Samples, accuracy
+from experiments.studies.lanes import Numbers
 
-Numbers = Array | np.ndarray
-
-LANES = 8
-"""Runs of one program."""
 RUNGS = np.sqrt(10.0) ** np.arange(-4, 4)  # around 1, two to a decade
-BLOCKS = 5  # that a search may look at
+BLOCKS = 5  # of rungs, at most
 SMALLEST_LOSS = 1e-30  # whose logarithm is taken
 
 
 class Run(NamedTuple):
-    """One run or several, at so many records; the first is at the start."""
+    """One run or several; the first record is at the start."""
 
-    passes: Float[Numbers, "*runs records"]
-    """Spent so far, evaluations of gradients and losses alike."""
-    loss: Float[Numbers, "*runs records"]
-    """On all samples, which is not counted."""
-    gradients: Int[Numbers, "*runs"]
-    losses: Int[Numbers, "*runs"]
-    accuracy: Float[Numbers, "*runs"]
-    """On the samples held out; NaN if there are none."""
+    passes: Float[Numbers, "*runs records"]  # spent so far, on gradients and losses alike
+    loss: Float[Numbers, "*runs records"]  # on all samples, the evaluation of which is not counted
+    gradients: Int[Numbers, "*runs"]  # evaluations of gradients
+    losses: Int[Numbers, "*runs"]  # evaluations of losses
+    accuracy: Float[Numbers, "*runs"]  # on the samples held out; NaN if there are none
 
 
 Runner = Callable[[Sequence[float], Sequence[int]], Run]
 
 
 def runner(problem: Problem, method: Method, batch_size: int, passes: int, records: int) -> Runner:
-    """Compile a method on a problem: learning rates and seeds of any number of runs -> runs."""
+    """Return a function that runs a method on a problem from learning rates and seeds."""
     samples = len(problem.samples.inputs)
     if not 1 <= batch_size <= samples:
         raise ValueError(f"batch_size={batch_size}: it must be from 1 to {samples} samples")
@@ -51,18 +46,16 @@ def runner(problem: Problem, method: Method, batch_size: int, passes: int, recor
     budget = round(passes / share)
     every = -(-budget // records)
 
-    @jax.jit
-    @functools.partial(jax.vmap, in_axes=(0, 0, None, None))
-    def lane(learning_rate, seed, data: Samples, held_out: Samples | None) -> Run:
-        weights, order = jax.random.split(jax.random.key(seed))
-        tx = method.chain(learning_rate, share)
+    def lane(data: Samples, held_out: Samples | None, h: dict) -> Run:
+        weights, order = jax.random.split(jax.random.key(h["seed"]))
+        tx = optax.with_extra_args_support(method.chain(h["learning_rate"], share))
         params = problem.init(weights)
 
         def step(carry, t):
             params, state, gradients, losses = carry
             batch = data
             if batch_size < samples:
-                # A new order at each epoch; what is left over at its end waits for the next.
+                # A new order at each epoch; samples that fill no batch at its end are left out.
                 epoch, place = jnp.divmod(t, samples // batch_size)
                 shuffled = jax.random.permutation(jax.random.fold_in(order, epoch), samples)
                 picks = jax.lax.dynamic_slice(shuffled, (place * batch_size,), (batch_size,))
@@ -94,27 +87,22 @@ def runner(problem: Problem, method: Method, batch_size: int, passes: int, recor
         right = jnp.nan if held_out is None else accuracy(end[0], held_out)
         return Run(curves[0], curves[1], end[2], end[3], jnp.asarray(right))
 
+    member = Partial(lane, problem.samples, problem.held_out)
+
     def run(learning_rates: Sequence[float], seeds: Sequence[int]) -> Run:
-        runs = len(seeds)
-        # The last group is filled up with copies of its last run.
-        groups = np.minimum(np.arange(-(-runs // LANES) * LANES), runs - 1).reshape(-1, LANES)
-        rates, numbers = np.asarray(learning_rates, np.float32), np.asarray(seeds)
-        done = [
-            lane(rates[lanes], numbers[lanes], problem.samples, problem.held_out)
-            for lanes in groups
-        ]
-        return Run(*(np.concatenate(parts)[:runs] for parts in zip(*done, strict=True)))
+        rates = np.asarray(learning_rates, np.float32)
+        return lanes.run(member, {"learning_rate": rates, "seed": seeds}).results
 
     return run
 
 
 class Tuned(NamedTuple):
-    """A learning rate, whether all around it were worse, and what was looked at."""
+    """A learning rate, and all that were tried."""
 
-    learning_rate: float
-    interior: bool
-    rates: Float[np.ndarray, " rungs"]
-    losses: Float[np.ndarray, " rungs"]
+    learning_rate: float  # the best
+    interior: bool  # True if those on both sides were worse
+    rates: Float[np.ndarray, " rungs"]  # all that were tried, in ascending order
+    losses: Float[np.ndarray, " rungs"]  # the final loss at each
 
 
 def tune(run: Runner, seeds: Sequence[int], around: float = 1.0) -> Tuned:

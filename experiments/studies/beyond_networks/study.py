@@ -7,9 +7,9 @@ Orabona ("Neural networks (maybe) evolved to make Adam the best optimizer", 2020
 the problems and the line search are those of Vaswani et al. 2019 (arXiv 1905.09997).
 """
 
-import functools
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Annotated, ClassVar
 
 import numpy as np
@@ -26,7 +26,8 @@ from experiments.configuration.ranges import (
     check_apart,
     within,
 )
-from experiments.studies.beyond_networks import tables as shown
+from experiments.studies.beyond_networks import figures, tables
+from experiments.studies.beyond_networks.measures import measured
 from experiments.studies.beyond_networks.methods import METHODS
 from experiments.studies.beyond_networks.problems import (
     Problem,
@@ -35,11 +36,10 @@ from experiments.studies.beyond_networks.problems import (
     separable,
 )
 from experiments.studies.beyond_networks.running import Tuned, runner, tune
-from experiments.studies.joining import along
-from experiments.studies.study import AbstractStudy
+from experiments.studies.study import AbstractStudy, Shown, along
 
 REGIMES = ("minibatch", "full batch")
-AROUND = {"adam": 0.01}  # where the search of the learning rate begins, if not at 1
+AROUND = {"adam": 0.01}  # first guesses of learning rates, if not 1
 
 
 def part_name(problem: str, regime: str) -> str:
@@ -92,7 +92,7 @@ class BeyondNetworks(AbstractStudy):
 
     def parts(self) -> Mapping[str, Callable[[], xr.Dataset]]:
         return {
-            part_name(name, regime): functools.partial(self._part, name, regime)
+            part_name(name, regime): partial(self._part, name, regime)
             for name in self._problems()
             for regime in REGIMES
         }
@@ -101,24 +101,27 @@ class BeyondNetworks(AbstractStudy):
         return along(
             "problem",
             {
-                problem: along(
-                    "regime", {regime: parts[part_name(problem, regime)] for regime in REGIMES}
-                )
-                for problem in self._problems()
+                name: along("regime", {r: parts[part_name(name, r)] for r in REGIMES})
+                for name in self._problems()
             },
         )
 
+    @staticmethod
+    def show(results: xr.Dataset) -> Shown:
+        found = measured(results)
+        return Shown(results, tables.tables(found), tables.findings(found), figures.draws(found))
+
     def _problems(self) -> dict[str, Callable[[], Problem]]:
-        kernel = functools.partial(kernel_regression, self.kernel_samples, self.digit)
+        kernel = partial(kernel_regression, self.kernel_samples, self.digit)
         seed = self.data_seed
-        problems = {"RBF kernel": functools.partial(kernel, self.bandwidth)}
+        problems = {"RBF kernel": partial(kernel, self.bandwidth)}
         for margin in self.margins:
             data = (self.samples, self.features, margin, seed)
-            problems[f"margin {margin:g}"] = functools.partial(separable, *data)
-        problems["linear"] = functools.partial(factorization, self.samples, None, seed)
+            problems[f"margin {margin:g}"] = partial(separable, *data)
+        problems["linear"] = partial(factorization, self.samples, None, seed)
         for rank in self.ranks:
             name = f"rank {rank}"
-            problems[name] = functools.partial(factorization, self.samples, rank, seed)
+            problems[name] = partial(factorization, self.samples, rank, seed)
         return problems
 
     def _part(self, name: str, regime: str) -> xr.Dataset:
@@ -136,25 +139,18 @@ class BeyondNetworks(AbstractStudy):
             if method.learning_rate is None:
                 tuned = tune(run, self.tuning_seeds, AROUND.get(key, 1.0))
             runs = run([tuned.learning_rate] * len(self.test_seeds), self.test_seeds)
-            curve = ("method", "seed", "record")
+            values = runs._asdict() | {
+                "learning_rate": tuned.learning_rate,
+                "interior": float(tuned.interior),
+                "searched": len(tuned.rates),
+            }
+            dims = ("method", "seed", "record")
+            arrays = {name: np.asarray(value)[None] for name, value in values.items()}
             found.append(
                 xr.Dataset(
-                    {
-                        "passes": (curve, runs.passes[None]),
-                        "loss": (curve, runs.loss[None]),
-                        "gradients": (curve[:2], runs.gradients[None]),
-                        "losses": (curve[:2], runs.losses[None]),
-                        "accuracy": (curve[:2], runs.accuracy[None]),
-                        "learning_rate": (curve[:1], [tuned.learning_rate]),
-                        "interior": (curve[:1], [float(tuned.interior)]),
-                        "searched": (curve[:1], [len(tuned.rates)]),
-                    },
-                    {"method": [key], "seed": self.test_seeds},
+                    {name: (dims[: array.ndim], array) for name, array in arrays.items()},
+                    {"method": [key], "seed": list(self.test_seeds)},
                 )
             )
         part = xr.concat(found, "method", join="outer", coords="minimal")
         return part.assign(infimum=problem.infimum)
-
-    tables = staticmethod(shown.tables)
-    figures = staticmethod(shown.figures)
-    findings = staticmethod(shown.findings)

@@ -1,1 +1,1 @@
-"""Study: have architectures evolved to suit Adam?"""
+"""Study of a co-evolution of architectures and optimizers."""

@@ -43,7 +43,7 @@ def rotations(params: PyTree[Array], genome: Genome) -> PyTree[Rotation]:
     leaves, structure = jax.tree.flatten(params)
 
     def matrix(seed, size, of_units):
-        # On the host: the same for all lanes, and no factorization in the program.
+        # Computed on the host, the same for all lanes, so that the program factorizes nothing.
         if not of_units:
             return jnp.asarray(orthogonal(size, seed), jnp.float32)
         table = [padded(orthogonal(width, seed), room) for width in widths]
@@ -53,7 +53,7 @@ def rotations(params: PyTree[Array], genome: Genome) -> PyTree[Rotation]:
         sides = enumerate(zip(leaf.shape, of_units, strict=True))
         return Rotation(tuple(matrix((BASIS, index, axis), *side) for axis, side in sides))
 
-    # Which axes are those of hidden units.
+    # True for the axes of hidden units.
     first, further = (
         {"bias": (True,), "kernel": (False, True)},
         {"bias": (True,), "kernel": (True,) * 2},
@@ -84,7 +84,7 @@ CONTENDERS: dict[str, Build] = {
 """Name -> (number to tune, parameters, genome, samples) -> Optax chain."""
 
 CONTROLS = {"adam_rotated": "adam"}
-"""Optimizers that are no contenders themselves -> the one that they are compared with."""
+"""Controls, which are no contenders -> the optimizer that each is compared with."""
 
 EDGE = ("sgd", "heavy_ball", "adam", "rmsprop", "radam", "rf_adamw")
-"""Those that act on each element and have a linear response, hence an edge of stability."""
+"""Optimizers that act on each element and have a linear response, hence an edge of stability."""

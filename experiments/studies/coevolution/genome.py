@@ -21,6 +21,8 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float, Int, Key, PyTree
 
+from experiments.studies.lanes import Numbers
+
 GELU = (2 / np.pi) ** 0.5
 
 # name -> (a, b, c, d, e, f, g)
@@ -31,7 +33,7 @@ ACTIVATIONS = {
     "sigmoid": (0.5, 0, 0.5, 0, 0, 0.5, 0),
     "linear": (0, 0, 0, 1, 0, 0, 0),
 }
-# name -> (whether the mean is subtracted, whether the result is divided by its root mean square)
+# name -> switches (1 or 0) of subtracting the mean, and of dividing by the root mean square
 NORMS = {"none": (0, 0), "LayerNorm": (1, 1), "RMSNorm": (0, 1)}
 NORM_EPS = 1e-5
 
@@ -45,7 +47,6 @@ ALLELES: Mapping[str, tuple] = {
     "gain": (0.3, 1.0, 3.0),
     "multiplier": (0.1, 1.0, 10.0),
 }
-Many = Array | np.ndarray
 
 
 class Genome(NamedTuple):
@@ -61,13 +62,13 @@ class Genome(NamedTuple):
         multiplier: factor on the outputs of the last layer.
     """
 
-    depth: Int[Many, "*many"]
-    width: Int[Many, "*many"]
-    activation: Float[Many, "*many 7"]
-    norm: Float[Many, "*many 2"]
-    residual: Float[Many, "*many"]
-    gain: Float[Many, "*many"]
-    multiplier: Float[Many, "*many"]
+    depth: Int[Numbers, "*many"]
+    width: Int[Numbers, "*many"]
+    activation: Float[Numbers, "*many 7"]
+    norm: Float[Numbers, "*many 2"]
+    residual: Float[Numbers, "*many"]
+    gain: Float[Numbers, "*many"]
+    multiplier: Float[Numbers, "*many"]
 
 
 def drawn(count: int, seed: int) -> dict[str, np.ndarray]:
@@ -101,12 +102,7 @@ def encoded(alleles: Mapping[str, np.ndarray]) -> Genome:
 
 
 def initialized(
-    genome: Genome,
-    key: Key[Array, ""],
-    inputs: int,
-    outputs: int,
-    depth: int = DEPTH,
-    width: int = WIDTH,
+    genome: Genome, key: Key[Array, ""], inputs: int, outputs: int, depth=DEPTH, width=WIDTH
 ) -> PyTree[Array]:
     """Draw the weights of one network, from N(0, gain^2 / fan_in); biases start at 0.
 
@@ -132,7 +128,7 @@ def initialized(
 
 
 def mask(genome: Genome, width: int) -> Bool[Array, " {width}"]:
-    """Whether each unit of a padded layer is one of the network's."""
+    """Return True for the units of a padded layer that are the network's."""
     return jnp.arange(width) < genome.width
 
 
@@ -145,7 +141,7 @@ def applied(
     centred, scaled = genome.norm
 
     def layer(h, kernel, bias):
-        # Zero in the padding, for the gradient too: the mean would pass one on to its weights.
+        # Zeros in the padding stop gradients too, which the mean would pass on to its weights.
         z = jnp.where(units, h @ kernel + bias, 0)
         z = z - centred * jnp.sum(z, axis=-1, keepdims=True) / genome.width
         square = jnp.sum(jnp.where(units, z * z, 0), axis=-1, keepdims=True) / genome.width

@@ -1,4 +1,4 @@
-"""Do architectures and optimizers choose each other? Statistics of one table of scores.
+"""Statistics of one table of scores: do architectures and optimizers suit each other?
 
 scores[a, o, l, s] is how well architecture a trains with optimizer o at learning rate l from seed
 s; more is better, and NaN was not tried. A learning rate is tuned, and an architecture selected,
@@ -17,6 +17,9 @@ from typing import NamedTuple
 
 import numpy as np
 from jaxtyping import Float, Int
+from scipy.stats import rankdata
+
+from experiments.analysis.numbers import ENDS
 
 Cells = Float[np.ndarray, "architectures optimizers"]
 Square = Float[np.ndarray, "optimizers optimizers"]
@@ -64,7 +67,7 @@ def double_centred(table: Square) -> Square:
 
 
 def diagonal_advantage(table: Square) -> float:
-    """Return by how much the diagonal is above what is additive."""
+    """Return the mean of the interaction on the diagonal minus that off it."""
     interaction, count = double_centred(table), len(table)
     trace = np.trace(interaction)
     return float(trace / count - (interaction.sum() - trace) / (count * (count - 1)))
@@ -72,9 +75,7 @@ def diagonal_advantage(table: Square) -> float:
 
 def ranks(score: Cells) -> Cells:
     """Rank the optimizers on each architecture; 1 is the best, and ties share the mean rank."""
-    better = (score[:, None, :] > score[:, :, None]).sum(axis=-1)
-    equal = (score[:, None, :] == score[:, :, None]).sum(axis=-1)
-    return better + (equal + 1) / 2
+    return rankdata(-score, axis=1)
 
 
 def rank_shift(fitness: Cells, score: Cells, k: int) -> Float[np.ndarray, " optimizers"]:
@@ -110,14 +111,8 @@ def variance_shares(score: Float[np.ndarray, "architectures optimizers seeds"]) 
     within = score.var(axis=2, ddof=1).mean() if s > 1 else 0.0
     both = s * np.square(rest).sum() / ((a - 1) * (o - 1))
     squares = (o * s * rows.var(ddof=1), a * s * columns.var(ddof=1))
-    components = np.array(
-        [
-            (squares[0] - both) / (o * s),
-            (squares[1] - both) / (a * s),
-            (both - within) / s,
-            within,
-        ]
-    )
+    between = (squares[0] - both) / (o * s), (squares[1] - both) / (a * s)
+    components = np.array([*between, (both - within) / s, within])
     components = components.clip(min=0)
     total = components.sum()
     return Shares(*(components / total if total > 0 else np.full(4, np.nan)).tolist())
@@ -183,20 +178,12 @@ def bootstrap(
     """Return the ends of the 95 % intervals of statistics, tuning and selection included."""
     drawn = [statistic(*tables) for tables in resampled(search, test, draws, rng)]
     stacked = {name: np.stack([one[name] for one in drawn]) for name in drawn[0]}
-    low, high = (
-        {name: np.quantile(values, q, axis=0) for name, values in stacked.items()}
-        for q in (0.025, 0.975)
-    )
+    low, high = ({name: np.quantile(x, q, axis=0) for name, x in stacked.items()} for q in ENDS)
     return low, high
 
 
 class Null(NamedTuple):
-    """What would be without the effect.
-
-    Attributes:
-        diagonal_advantage: of each draw.
-        advantage_of_own: the diagonal of the interaction in each draw.
-    """
+    """Draws without the effect: the diagonal advantage, and the diagonal of the interaction."""
 
     diagonal_advantage: Float[np.ndarray, " draws"]
     advantage_of_own: Float[np.ndarray, "draws optimizers"]
@@ -219,7 +206,7 @@ def placebo(fitness: Cells, score: Cells, k: int, draws: int, rng: np.random.Gen
 
 def p_value(observed: float, null: Float[np.ndarray, " draws"]) -> float:
     """Return how often chance alone does as well; the observed case counts as one draw."""
-    # What differs by rounding alone counts as equal.
+    # Numbers that differ by rounding alone count as equal.
     return float((1 + (null >= observed - 1e-9).sum()) / (1 + len(null)))
 
 

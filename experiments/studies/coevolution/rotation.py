@@ -1,4 +1,4 @@
-"""An optimizer in another basis: does it matter that parameters are what they are?
+"""An optimizer in another basis than that of the parameters.
 
 The inner optimizer sees g -> Q g, and its update u is turned back, u -> Q' u. Gradient descent and
 heavy ball do not notice; an optimizer that acts on each element by itself is another one in each

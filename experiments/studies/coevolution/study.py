@@ -19,28 +19,32 @@ from typing import Annotated, ClassVar
 
 import numpy as np
 import xarray as xr
-from jaxtyping import Float
 
 from experiments.configuration.functions import Loss
 from experiments.configuration.ranges import SEED, SOME, Positive, Seed, above, at_least, within
 from experiments.problems.data.dataset import Dataset
 from experiments.problems.data.digits import digits
-from experiments.studies.coevolution import figures as coevolution_figures
-from experiments.studies.coevolution import statistics as coevolution_statistics
-from experiments.studies.coevolution import tables as coevolution_tables
+from experiments.studies import lanes
+from experiments.studies.coevolution import figures, tables
 from experiments.studies.coevolution.contenders import CONTENDERS, CONTROLS, EDGE
-from experiments.studies.coevolution.genome import Genome, drawn, encoded
+from experiments.studies.coevolution.genome import drawn, encoded
 from experiments.studies.coevolution.interaction import tuned
-from experiments.studies.coevolution.lanes import (
+from experiments.studies.coevolution.loop import ways
+from experiments.studies.coevolution.scores import score
+from experiments.studies.coevolution.search import Ladder, searched
+from experiments.studies.coevolution.statistics import analysed
+from experiments.studies.coevolution.training import (
     Outcome,
-    Program,
-    Split,
     Task,
+    axes,
     effective_sharpness,
+    member,
     trained,
 )
-from experiments.studies.coevolution.loop import ways
-from experiments.studies.study import AbstractStudy
+from experiments.studies.study import AbstractStudy, Shown
+
+SETTINGS = ("selected", "tolerance", "spacing", "points", "steps", "training", "held_out", "draws")
+"""Keys that the results remember, beside seeds and loss."""
 
 
 @dataclass(frozen=True)
@@ -121,128 +125,73 @@ class Coevolution(AbstractStudy):
         tables = [parts[name].drop_attrs() for name in self.optimizers]
         results = xr.concat(tables, "optimizer").merge(parts["loop"].drop_attrs())
         genes = drawn(self.architectures, self.architecture_seed)
-        # Anew, since a part that was stored remembers how long its own name is.
+        # Names anew, because joined names are as wide as that of the first part.
         results = results.assign_coords(
             {gene: ("architecture", values) for gene, values in genes.items()}
         ).assign_coords(optimizer=list(self.optimizers))
-        results.attrs = {
-            "search_seeds": list(self.search_seeds),
-            "test_seeds": list(self.test_seeds),
-            "selected": self.selected,
-            "tolerance": self.tolerance,
-            "spacing": self.spacing,
-            "points": self.points,
-            "steps": self.steps,
-            "training": self.training,
-            "held_out": self.held_out,
-            "loss_function": self.loss.name,
-            "draws": self.draws,
-        }
-        return coevolution_statistics.analysed(results)
+        seeds = {name: list(getattr(self, name)) for name in ("search_seeds", "test_seeds")}
+        settings = {name: getattr(self, name) for name in SETTINGS}
+        results.attrs = seeds | settings | {"loss_function": self.loss.name}
+        return analysed(results)
 
-    @property
-    def _seeds(self) -> list[int]:
-        return [*self.search_seeds, *self.test_seeds]
-
-    @property
-    def _grid(self) -> np.ndarray:
-        """Every point that a grid can come to have, in units of the spacing."""
-        reach = self.points // 2 + self.widening * self.widenings
-        return np.arange(-reach, reach + 1)
+    @staticmethod
+    def show(results: xr.Dataset) -> Shown:
+        return Shown(
+            results, tables.tables(results), tables.findings(results), figures.draws(results)
+        )
 
     def _task(self, name: str) -> Task:
         data = digits(size=self.training + self.held_out)
         inputs = data.inputs.reshape(len(data.inputs), -1)
         cut = self.training
-        split = Split(
-            Dataset(inputs[:cut], data.targets[:cut]), Dataset(inputs[cut:], data.targets[cut:])
-        )
-        return Task(name, split, self.loss, self.steps)
-
-    def _genomes(self) -> Genome:
-        return encoded(drawn(self.architectures, self.architecture_seed))
+        training = Dataset(inputs[:cut], data.targets[:cut])
+        held_out = Dataset(inputs[cut:], data.targets[cut:])
+        return Task(name, training, held_out, self.loss, self.steps)
 
     def _optimizer(self, name: str) -> xr.Dataset:
         task = self._task(name)
-        program = Program(partial(trained, task), self.lanes)
-        rates = self.optimizers[name] * 10.0 ** (self.spacing * self._grid)
-        outcome = self._searched(program, rates)
-        columns = {
-            "loss": np.where(
-                np.isnan(outcome.initial) | np.isfinite(outcome.final), outcome.final, np.inf
-            ),
-            "initial": outcome.initial,
-            "accuracy": outcome.accuracy,
-        }
+        ladder = Ladder(self.points, self.widening, self.widenings)
+        seeds = np.array([*self.search_seeds, *self.test_seeds])
+        rates = self.optimizers[name] * 10.0 ** (self.spacing * ladder.places)
+        genomes = encoded(drawn(self.architectures, self.architecture_seed))
+        training, mesh, seconds = member(trained, task, genomes), lanes.all_devices(), []
+
+        def train(rows: np.ndarray, columns: np.ndarray, chosen: np.ndarray) -> Outcome:
+            ran = lanes.run(training, axes(rows, rates[columns], seeds[chosen]), self.lanes, mesh)
+            seconds.extend(ran.seconds)
+            return ran.results
+
+        search = len(self.search_seeds)
+        found = searched(train, ladder, self.architectures, len(seeds), search)
+        sharp = np.full((self.architectures, len(self.test_seeds)), np.nan)
+        if name in EDGE:
+            # Train again at the chosen learning rates, to measure the sharpness at the end.
+            scores = score(found.final, found.initial)[:, None]
+            best = tuned(scores[..., :search], scores[..., search:]).rate[:, 0]
+            rows, chosen = (x.ravel() for x in np.indices(sharp.shape))
+            again = axes(rows, rates[best[rows]], seeds[search + chosen])
+            sharpness = member(effective_sharpness, task, genomes)
+            sharp = lanes.run(sharpness, again, self.lanes, mesh).results.reshape(sharp.shape)
+        tried = ~np.isnan(found.initial)
         dims = ("architecture", "point", "seed")
+        cost = lanes.cost(seconds)
         results = xr.Dataset(
-            {label: (dims, values) for label, values in columns.items()},
             {
-                "architecture": np.arange(self.architectures),
-                "point": self._grid,
-                "seed": self._seeds,
+                "loss": (dims, np.where(np.isfinite(found.final) | ~tried, found.final, np.inf)),
+                "initial": (dims, found.initial),
+                "accuracy": (dims, found.accuracy),
+                "learning_rate": ("point", rates),
+                "sharpness": (("architecture", "test_seed"), sharp),
+                "compile_seconds": cost.compiling,
+                "run_seconds": cost.running,
+                "runs": int(tried.sum()),
             },
+            {"architecture": np.arange(self.architectures), "point": ladder.places, "seed": seeds},
         )
-        results["learning_rate"] = ("point", rates)
-        results["sharpness"] = (
-            ("architecture", "test_seed"),
-            self._sharpness(task, rates, coevolution_statistics.scores(results)),
-        )
-        results["compile_seconds"] = program.compile_seconds
-        results["run_seconds"] = program.run_seconds
-        results["runs"] = program.runs
         return results.expand_dims(optimizer=[name])
-
-    def _searched(self, program: Callable[..., Outcome], rates: np.ndarray) -> Outcome:
-        """Run the grid of every architecture, and continue it where its best is at an end."""
-        genomes = self._genomes()
-        shape = (self.architectures, len(rates), len(self._seeds))
-        found = Outcome(*(np.full(shape, np.nan) for _ in Outcome._fields))
-        wanted = np.tile(abs(self._grid) <= self.points // 2, (self.architectures, 1))
-        for turn in range(self.widenings + 1):
-            rows, columns = np.nonzero(wanted & np.isnan(found.initial[..., 0]))
-            lanes = np.repeat(rows, shape[-1]), np.repeat(columns, shape[-1])
-            chosen = Genome(*(np.asarray(gene)[lanes[0]] for gene in genomes))
-            seeds = np.tile(self._seeds, len(rows))
-            outcome = program(chosen, rates[lanes[1]], seeds)
-            for whole, part in zip(found, outcome, strict=True):
-                whole[rows, columns] = part.reshape(len(rows), -1)
-            search = slice(len(self.search_seeds))
-            score = coevolution_statistics.score(found.final, found.initial)[..., search]
-            low, high = coevolution_statistics.at_ends(score, found.initial[..., search])
-            if turn == self.widenings or not (low | high).any():
-                break
-            for row in np.flatnonzero(low | high):
-                first, last = np.flatnonzero(wanted[row])[[0, -1]]
-                wanted[
-                    row, first - self.widening * low[row] : last + 1 + self.widening * high[row]
-                ] = True
-        return found
-
-    def _sharpness(
-        self, task: Task, rates: np.ndarray, scores: xr.DataArray
-    ) -> Float[np.ndarray, "architectures seeds"]:
-        """Train again at the learning rates that were chosen, to see how sharp the ends are."""
-        shape = (self.architectures, len(self.test_seeds))
-        if task.optimizer not in EDGE:
-            return np.full(shape, np.nan)
-        by_optimizer = scores.expand_dims("optimizer", axis=1)
-        search, test = coevolution_statistics.sides(
-            by_optimizer, list(self.search_seeds), list(self.test_seeds)
-        )
-        chosen = np.repeat(rates[tuned(search, test).rate[:, 0]], shape[1])
-        genomes = Genome(
-            *(np.repeat(np.asarray(gene), shape[1], axis=0) for gene in self._genomes())
-        )
-        program = Program(partial(effective_sharpness, task), self.lanes)
-        return program(genomes, chosen, np.tile(self.test_seeds, shape[0])).reshape(shape)
 
     def _loop(self) -> xr.Dataset:
         name, middle = next(iter(self.optimizers.items()))
         genes = drawn(self.architectures, self.architecture_seed)
         some = {gene: values[: self.loop_runs] for gene, values in genes.items()}
         return ways(self._task(name), some, middle, self.search_seeds[0])
-
-    tables = staticmethod(coevolution_tables.tables)
-    figures = staticmethod(coevolution_figures.figures)
-    findings = staticmethod(coevolution_tables.findings)

@@ -1,10 +1,10 @@
-"""What a co-evolution study says, in tables and sentences."""
+"""Tables and findings of a co-evolution study."""
 
 import xarray as xr
 
-from experiments.analysis.verdicts import number
-from experiments.setup.clock import Arithmetic, bound
-from experiments.studies.study import Table
+from experiments.analysis.numbers import Interval, number
+from experiments.analysis.table import Table
+from experiments.setup.roofline import Arithmetic, bound
 
 CAVEATS = (
     "Limits: multilayer perceptrons of up to 4 hidden layers and 64 units on 8 x 8 digits, full "
@@ -19,42 +19,55 @@ CAVEATS = (
     "were found on networks of their time. Intervals resample architectures and seeds, and with "
     "few seeds the latter says little.",
 )
+WAYS = {
+    "lanes": "lanes of one program",
+    "one": "the same program, one run at a time",
+    "own": "a program for each architecture, one run at a time",
+    "each": "a program for each run",
+}
+
+
+def interval(results: xr.Dataset, name: str) -> Interval:
+    """Return a statistic with its 95 % interval."""
+    return Interval(*(float(results[name + end]) for end in ("", "_low", "_high")))
+
+
+def _short(value: float) -> str:
+    return number(value, 2)
+
+
+def _text(results: xr.Dataset, name: str) -> str:
+    return interval(results, name).text(_short)
 
 
 def tables(results: xr.Dataset) -> list[Table]:
-    """Summarize a study."""
+    """Tabulate scores, statistics, learning rates and costs."""
     names = [str(name) for name in results.trained_with.values]
-    score = [
-        ["random", *(number(value) for value in -results.random.values)],
-        *(
-            [f"{name}-selected", *(number(-value) for value in row)]
-            for name, row in zip(names, results.transfer.values, strict=True)
-        ),
-    ]
+    selected = zip(names, results.transfer.values, strict=True)
     shown = {
         "interaction with own": "advantage_of_own",
         "change of own rank": "rank_shift",
         "regret": "regret",
     }
-    rows = []
-    for name in names:
-        one = results.sel(trained_with=name)
-        intervals = [interval(one, key) for key in shown.values()]
-        rows.append([name, *intervals, number(one.p_value_of_own.item(), 2)])
+    each = [results.sel(trained_with=name) for name in names]
+    statistics = {title: [_text(one, key) for one in each] for title, key in shown.items()}
     shares = [
-        [str(source), interval(results.sel(source=source), "shares")]
+        [str(source), _text(results.sel(source=source), "shares")]
         for source in results.source.values
     ]
     return [
         Table(
             "log10 of the final training loss on test seeds; rows: how architectures were selected",
             ["", *names],
-            score,
+            [
+                ["random", *map(number, -results.random.values)],
+                *([f"{name}-selected", *map(number, -row)] for name, row in selected),
+            ],
         ),
-        Table(
+        Table.by_column(
             "In decades of loss but for the rank; 95 % intervals in brackets",
-            ["", *shown, "p"],
-            rows,
+            names,
+            statistics | {"p": [_short(one.p_value_of_own.item()) for one in each]},
         ),
         Table("Shares of the variance", ["source", "share"], shares),
         _of_tuned(results),
@@ -63,82 +76,59 @@ def tables(results: xr.Dataset) -> list[Table]:
     ]
 
 
-def interval(results: xr.Dataset, name: str, digits: int = 2) -> str:
-    """Write a statistic with its 95 % interval."""
-    value, low, high = (number(float(results[name + end]), digits) for end in ("", "_low", "_high"))
-    return f"{value} [{low}, {high}]"
-
-
 def _of_tuned(results: xr.Dataset) -> Table:
-    rows = []
-    for name in results.optimizer.values:
-        one = results.sel(optimizer=name)
-        breadth = "n/a"
-        if name in results.trained_with.values:
-            counted = results.breadth.sel(trained_with=name).item()
-            breadth = number(counted * results.attrs["spacing"], 2)
-        rate = one.tuned_rate
-        rows.append(
-            [
-                str(name),
-                f"{number(float(rate.min()), 2)} to {number(float(rate.max()), 2)}",
-                breadth,
-                number(float(one.learning_rate_count.mean()), 3),
-                str(int(one.edge_hit.sum())),
-                number(float(one.tuned_accuracy.median()), 3),
-                number(float(one.sharpness.median()), 2),
-            ]
-        )
-    columns = [
-        "",
-        "best rates",
-        "good decades",
-        "rates tried",
-        "best at an end",
-        "held-out accuracy",
-        "eff. sharpness",
-    ]
-    return Table("Learning rates; accuracy and sharpness are medians at the best", columns, rows)
+    names = [str(name) for name in results.optimizer.values]
+    rates, over = results.tuned_rate, "architecture"
+    ends = zip(rates.min(over).values, rates.max(over).values, strict=True)
+    decades = (results.breadth * results.attrs["spacing"]).to_series().to_dict()
+    sharpness = results.sharpness.median([over, "test_seed"]).values
+    return Table.by_column(
+        "Learning rates; accuracy and sharpness are medians at the best",
+        names,
+        {
+            "best rates": [f"{_short(low)} to {_short(high)}" for low, high in ends],
+            "good decades": [_short(decades[n]) if n in decades else "n/a" for n in names],
+            "rates tried": list(map(number, results.learning_rate_count.mean(over).values)),
+            "best at an end": [str(int(count)) for count in results.edge_hit.sum(over).values],
+            "held-out accuracy": list(map(number, results.tuned_accuracy.median(over).values)),
+            "eff. sharpness": list(map(_short, sharpness)),
+        },
+    )
 
 
 def _of_cost(results: xr.Dataset) -> Table:
-    rows = []
-    for name in results.optimizer.values:
-        one = results.sel(optimizer=name)
-        rates = (one.runs / one.run_seconds, results.attrs["steps"] * one.runs / one.run_seconds)
-        seconds = (one.run_seconds, one.compile_seconds)
-        cells = [*(number(float(rate)) for rate in rates), *(number(float(s)) for s in seconds)]
-        rows.append([str(name), str(int(one.runs)), *cells])
-    columns = ["", "runs", "runs per second", "steps per second", "running, s", "compiling, s"]
-    return Table("Cost of the trainings, each optimizer one program", columns, rows)
+    rate = results.runs / results.run_seconds
+    columns = {
+        "runs per second": rate,
+        "steps per second": results.attrs["steps"] * rate,
+        "running, s": results.run_seconds,
+        "compiling, s": results.compile_seconds,
+    }
+    texts = {"runs": [str(int(count)) for count in results.runs.values]}
+    texts |= {title: list(map(number, column.values)) for title, column in columns.items()}
+    names = list(map(str, results.optimizer.values))
+    return Table.by_column("Cost of the trainings, each optimizer one program", names, texts)
 
 
 def _of_loops(results: xr.Dataset) -> Table:
-    titles = {
-        "lanes": "lanes of one program",
-        "one": "the same program, one run at a time",
-        "own": "a program for each architecture, one run at a time",
-        "each": "a program for each run",
-    }
     optimizer = str(results.loop_optimizer.item())
-    one = results.sel(optimizer=optimizer)
-    runs, programs = int(one.runs), results.sizes["architecture"]
+    runs = int(results.runs.sel(optimizer=optimizer))
+    programs = {"own": results.sizes["architecture"], "each": runs}
     rows, reference = [], None
-    for way, title in titles.items():
+    for way, title in WAYS.items():
         timed = results.sel(way="own" if way == "each" else way)
         run = float(timed.loop_run_seconds)
-        compiled = float(timed.loop_compile_seconds)
-        compiled *= {"own": programs, "each": runs}.get(way, 1)
+        compiled = float(timed.loop_compile_seconds) * programs.get(way, 1)
         total = compiled + runs * run
         reference = reference or (run, total)
         ratios = (run / reference[0], total / reference[1])
-        rows.append([title, number(1 / run), number(compiled), *(number(x, 2) for x in ratios)])
+        rows.append([title, number(1 / run), number(compiled), *map(_short, ratios)])
     columns = ["", "runs per second", "compile, s", "time, run alone", "time, compile included"]
     return Table(f"Cost of the {runs} runs of {optimizer}, relative to lanes", columns, rows)
 
 
 def findings(results: xr.Dataset) -> list[str]:
-    """Say what a study supports."""
+    """Describe what a study supports."""
     return [
         _of_interaction(results),
         *_of_adam(results),
@@ -149,35 +139,17 @@ def findings(results: xr.Dataset) -> list[str]:
     ]
 
 
-def _of_lanes(results: xr.Dataset) -> str:
-    count, rate = (
-        Arithmetic(*values.sel(operation=list(Arithmetic._fields)).values)
-        for values in (results.loop_arithmetic, results.loop_fastest)
-    )
-    seconds = results.loop_run_seconds
-    loop = float(seconds.sel(way="one"))
-    faster = number(loop / float(seconds.sel(way="lanes")), 2)
-    return (
-        f"Lanes run {faster} times as fast as a loop over the same program, compiling left out. "
-        f"{bound(count, loop, rate)}"
-    )
-
-
 def _of_interaction(results: xr.Dataset) -> str:
     p = float(results.p_value)
     holds = float(results.diagonal_advantage_low) > 0 and p < 0.05
-    verdict = (
-        "Architectures suit the optimizer that they were selected under"
-        if holds
-        else "It is not shown that architectures suit the optimizer that they were selected under"
-    )
+    suits = "rchitectures suit the optimizer that they were selected under"
+    share = {str(s): _text(results.sel(source=s), "shares") for s in results.source.values}
     return (
-        f"{verdict}: the diagonal advantage is {interval(results, 'diagonal_advantage')} decades "
-        f"of loss (p = {number(p, 2)}; with shuffled fitness "
-        f"{interval(results, 'placebo_diagonal_advantage')}). Of the variance of the scores, "
-        f"{interval(results.sel(source='interaction'), 'shares')} is interaction, "
-        f"{interval(results.sel(source='architecture'), 'shares')} architecture and "
-        f"{interval(results.sel(source='optimizer'), 'shares')} optimizer."
+        f"{'A' if holds else 'It is not shown that a'}{suits}: the diagonal advantage is "
+        f"{_text(results, 'diagonal_advantage')} decades of loss (p = {_short(p)}; with shuffled "
+        f"fitness {_text(results, 'placebo_diagonal_advantage')}). Of the variance of the scores, "
+        f"{share['interaction']} is interaction, {share['architecture']} architecture and "
+        f"{share['optimizer']} optimizer."
     )
 
 
@@ -185,42 +157,42 @@ def _of_adam(results: xr.Dataset) -> list[str]:
     if "adam" not in results.trained_with.values:
         return []
     adam = results.sel(trained_with="adam")
-    low, high = float(adam.lead_of_shift_low), float(adam.lead_of_shift_high)
+    lead = interval(adam, "lead_of_shift")
+    gains = "gains {} than the others from selection under itself"
     special = (
-        "gains more than the others from selection under itself"
-        if high < 0
-        else "gains less than the others from selection under itself"
-        if low > 0
+        gains.format("more")
+        if lead.high < 0
+        else gains.format("less")
+        if lead.low > 0
         else "is not told from the others in what it gains from selection under itself"
     )
     place = 1 + int((results.random > adam.random).sum())
     return [
         f"Adam {special}: on the architectures that it selects its rank among "
-        f"{results.sizes['trained_with']} changes by {interval(adam, 'rank_shift')} against random "
-        f"ones, which is {interval(adam, 'lead_of_shift')} more than the mean change of the others "
-        f"on theirs (negative is better). On random architectures it is number {place} by mean "
-        f"score, and a search with Adam alone loses {interval(adam, 'regret')} decades of loss to "
-        "the joint search."
+        f"{results.sizes['trained_with']} changes by {_text(adam, 'rank_shift')} against random "
+        f"ones, which is {lead.text(_short)} more than the mean change of the others on theirs "
+        f"(negative is better). On random architectures it is number {place} by mean score, and a "
+        f"search with Adam alone loses {_text(adam, 'regret')} decades of loss to the joint search."
     ]
 
 
 def _of_control(results: xr.Dataset) -> list[str]:
     if "basis_everywhere" not in results:
         return []
-    low, high = float(results.basis_everywhere_low), float(results.basis_everywhere_high)
+    gain = interval(results, "basis_everywhere")
     verdict = (
         "is better in its own basis than in a random one"
-        if low > 0
+        if gain.low > 0
         else "is better in a random basis than in its own"
-        if high < 0
+        if gain.high < 0
         else "is not shown to depend on the basis"
     )
     return [
-        f"Adam {verdict}: its own takes {interval(results, 'basis_everywhere')} decades off the "
-        f"loss on random architectures, and {interval(results, 'basis_selected')} on those that it "
-        "selects. Rotated Adam in the place of Adam has the interaction with its own selection "
-        f"{interval(results, 'control_advantage_of_own')}, and its rank changes by "
-        f"{interval(results, 'control_rank_shift')}."
+        f"Adam {verdict}: its own takes {gain.text(_short)} decades off the loss on random "
+        f"architectures, and {_text(results, 'basis_selected')} on those that it selects. Rotated "
+        "Adam in the place of Adam has the interaction with its own selection "
+        f"{_text(results, 'control_advantage_of_own')}, and its rank changes by "
+        f"{_text(results, 'control_rank_shift')}."
     ]
 
 
@@ -228,12 +200,22 @@ def _of_tuning(results: xr.Dataset) -> str:
     hits, cells = int(results.edge_hit.sum()), results.edge_hit.size
     untrained = int((~results.learned).sum())
     sharp = results.sharpness.median("architecture").mean("test_seed").dropna("optimizer")
-    told = ", ".join(
-        f"{name} {number(value, 2)}"
-        for name, value in zip(sharp.optimizer.values, sharp.values, strict=True)
-    )
+    pairs = zip(sharp.optimizer.values, sharp.values, strict=True)
+    told = ", ".join(f"{name} {_short(value)}" for name, value in pairs)
     return (
         f"The best learning rate is at an end of its grid for {hits} of {cells} pairs of "
         f"architecture and optimizer, and {untrained} pairs do not train at any. At the best rate "
         f"the median effective sharpness at the end (1 is the edge of stability) is {told}."
+    )
+
+
+def _of_lanes(results: xr.Dataset) -> str:
+    count, rate = (
+        Arithmetic(*values.sel(operation=list(Arithmetic._fields)).values)
+        for values in (results.loop_arithmetic, results.loop_fastest)
+    )
+    loop, lanes = (float(results.loop_run_seconds.sel(way=way)) for way in ("one", "lanes"))
+    return (
+        f"Lanes run {_short(loop / lanes)} times as fast as a loop over the same program, "
+        f"compiling left out. {bound(count, loop, rate)}"
     )

@@ -1,1 +1,1 @@
-"""Study: what does the rectification of RAdam do to the variance of its step?"""
+"""Study of the variance that rectified Adam corrects (arXiv 1908.03265)."""

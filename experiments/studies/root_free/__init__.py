@@ -1,1 +1,1 @@
-"""Root-free adaptive methods against their parents with the root (Lin et al. 2024, 2402.03496)."""
+"""Study of root-free adaptive methods and their parents (arXiv 2402.03496)."""

@@ -5,7 +5,7 @@ alternating gradient (rodflow.nyquist_response). On f = sum_i lam_i x_i^2 / 2, H
 a method that ends in a cycle of period two has it at 1 in every coordinate.
 """
 
-import functools
+from functools import partial
 from typing import NamedTuple
 
 import jax
@@ -17,42 +17,38 @@ from jaxtyping import Array, Bool, Float
 import rodflow
 from experiments.problems import Problem
 from experiments.setup.observers import effective_sharpness
-from experiments.studies.root_free.methods import METHODS, Hyperparameters, Numbers
+from experiments.studies.lanes import Numbers
+from experiments.studies.root_free.methods import METHODS, Hyperparameters
 
 MEMORY = 0.99  # of the preconditioner, and .9 of Adam's momentum; the others have none
 SHORT_MEMORY = 0.9
-"""On the quadratic, where with a longer one x underflows before the preconditioner has followed."""
+"""Memory on the quadratic, where x would underflow before a longer memory has adapted."""
 FORGETTING = {"adamw": 0.1, "rf_adamw": 0.1}
 COORDINATES = 256  # of the network's Hessian whose diagonal is computed
 EVERY = 10  # steps between records
 WARMUP = 20
 
 
-def configuration(method: str, learning_rate: Float[Array, ""], memory: float) -> Hyperparameters:
-    """Hyperparameters on the full batch: no weight decay, momentum for the Adams alone."""
-    forgetting = FORGETTING.get(method, 1.0)
-    return Hyperparameters(
-        learning_rate, jnp.zeros(()), jnp.asarray(forgetting), jnp.asarray(1 - memory)
-    )
-
-
 def chain(
     method: str, learning_rate: Float[Array, ""], batch_size: int, memory: float = MEMORY
 ) -> optax.GradientTransformation:
-    """The method with a constant learning rate."""
-    h = configuration(method, learning_rate, memory)
+    """Build a method with a constant learning rate, without weight decay.
+
+    Momentum is for the Adams alone.
+    """
+    forgetting = jnp.asarray(FORGETTING.get(method, 1.0))
+    h = Hyperparameters(learning_rate, jnp.zeros(()), forgetting, jnp.asarray(1 - memory))
     return METHODS[method](h, learning_rate, batch_size)
 
 
 class Quadratic(NamedTuple):
-    """Late on the quadratic, in every coordinate."""
+    """Late state on the quadratic: effective sharpness (1 is the edge) and loss by coordinate."""
 
     sharpness: Float[Array, " coordinates"]
-    """Effective; 1 is the edge."""
     loss: Float[Array, " coordinates"]
 
 
-@functools.partial(jax.jit, static_argnames=("method", "steps"))
+@partial(jax.jit, static_argnames=("method", "steps"))
 def on_quadratic(
     method: str, learning_rate: Array, curvatures: Float[Array, " coordinates"], steps: int
 ) -> Quadratic:
@@ -68,21 +64,28 @@ def on_quadratic(
 
 
 class Tracked(NamedTuple):
-    """Runs at several learning rates: what happened along them, and at their ends."""
+    """Runs at several learning rates.
+
+    Attributes:
+        sharpness: effective sharpness along the runs.
+        stable: distance of the stable flow to the iterates.
+        rod: distance of the rod flow to the iterates.
+        diverged: True for a run that diverged.
+        per_coordinate: effective sharpness of single coordinates at the end; NaN where they are no
+            modes.
+    """
 
     sharpness: Float[Numbers, "rates records"]
     stable: Float[Numbers, "rates records"]
     rod: Float[Numbers, "rates records"]
-    """Distances of the two flows to the iterates."""
     diverged: Bool[Numbers, " rates"]
     per_coordinate: Float[Numbers, "rates coordinates"]
-    """Effective sharpness of single coordinates at the end; NaN where they are no modes."""
 
 
 def on_network(
     problem: Problem, method: str, rates: Float[np.ndarray, " rates"], samples: int, steps: int
 ) -> Tracked:
-    """Follow a method on the full batch at several learning rates by the stable and the rod flow.
+    """Track a method on the full batch at several learning rates by the stable and the rod flow.
 
     Args:
         problem: for methods that act on each element alone with its parameters in one vector.
@@ -91,12 +94,9 @@ def on_network(
         samples: over which the gradient is a mean.
         steps: of the optimizer.
     """
-    factored = method == "if_shampoo"
 
-    @jax.jit
-    @jax.vmap
-    def lane(learning_rate: Float[Array, ""]) -> Tracked:
-        tx = chain(method, learning_rate, samples)
+    def member(values: dict[str, Array]) -> Tracked:
+        tx = chain(method, values["learning_rate"], samples)
 
         def observe(state: rodflow.PhaseState) -> Float[Array, ""]:
             return effective_sharpness(problem, tx, state)[0]
@@ -105,15 +105,17 @@ def on_network(
         state = tracker.init(problem.init(jax.random.key(0)), WARMUP)
         state, tracking = tracker.run(state, steps // EVERY)
         single = jnp.full(COORDINATES, jnp.nan)
-        if not factored:
+        if method != "if_shampoo":
             single = _single(problem, tracker.iteration, state.run.state)
         stable, rod = (tracking.flows[name].distance for name in ("stable", "rod"))
         return Tracked(tracking.observed, stable, rod, tracking.diverged_at[-1] >= 0, single)
 
-    return Tracked(*map(np.asarray, lane(jnp.asarray(rates, jnp.float32))))
+    return jax.device_get(rodflow.sweep(member, {"learning_rate": rates}))
 
 
-def _single(problem, iteration, state) -> Float[Array, " coordinates"]:
+def _single(
+    problem: Problem, iteration: rodflow.AbstractIteration, state: rodflow.PhaseState
+) -> Float[Array, " coordinates"]:
     params = state.params
     response = rodflow.nyquist_response(iteration, state)
     picks = jax.random.choice(jax.random.key(1), len(params), (COORDINATES,), replace=False)
@@ -126,9 +128,9 @@ def _single(problem, iteration, state) -> Float[Array, " coordinates"]:
 
 
 def first_at_edge(tracked: Tracked) -> int:
-    """The smallest rate that reaches the edge in the first half of its run and does not diverge.
+    """Return the smallest rate that reaches the edge in the first half of a run without divergence.
 
-    If there is none, the sharpest of those that do not diverge; no flow has a say in it.
+    If there is none, the sharpest of those that do not diverge; the flows play no part in it.
     """
     half = tracked.sharpness.shape[1] // 2
     early = np.nan_to_num(tracked.sharpness[:, :half], nan=-np.inf).max(axis=1)

@@ -1,11 +1,11 @@
-"""What tables, figures and findings of the study are made of: numbers from its results."""
+"""Measures of the study, made once from its results: means with intervals, exponents, ratios."""
 
 from typing import NamedTuple
 
 import numpy as np
 import xarray as xr
 
-from experiments.studies.root_free.tuning import interval
+from experiments.analysis.numbers import Interval, mean_interval
 
 LABELS = {
     "sgd": "SGD",
@@ -17,54 +17,91 @@ LABELS = {
 }
 PARENTS = {"rf_adamw": "adamw", "rf_rmsprop": "rmsprop"}
 EXPONENTS = {"rmsprop": 0.5, "rf_rmsprop": 1.0}
+"""Expected exponents of the best learning rate in the batch size."""
 HALVES = {"half_": True, "bare_half_": False}
-"""Names of what is of runs in bfloat16 -> whether what rounding takes is compensated."""
+"""Prefixes of the names of runs in bfloat16 -> True if rounding is compensated in them."""
 
 
-class Interval(NamedTuple):
-    """A mean with its 95 % bootstrap interval over the test seeds."""
+class Tested(NamedTuple):
+    """The test runs of a method on a model.
 
-    mean: float
-    low: float
-    high: float
-
-    def text(self, factor: int | float = 1, digits: int = 1) -> str:
-        """As `mean [low, high]`."""
-        mean, low, high = (f"{factor * x:.{digits}f}" for x in self)
-        return f"{mean} [{low}, {high}]"
-
-
-def values(results: xr.Dataset, name: str, model: str, method: str) -> np.ndarray:
-    """Return a quantity of the runs of a method on a model."""
-    return results[name].sel({"model": model, "method": method}).values
-
-
-def mean(results: xr.Dataset, name: str, model: str, method: str) -> Interval:
-    """Return the mean of a quantity over the test seeds."""
-    return Interval(*interval(values(results, name, model, method)))
-
-
-def gap(results: xr.Dataset, model: str, method: str, other: str) -> Interval:
-    """Test accuracy of a method minus that of another from the same seeds."""
-    pair = (values(results, "test_accuracy", model, key) for key in (method, other))
-    return Interval(*interval(np.subtract(*pair)))
-
-
-def half_ratios(results: xr.Dataset, model: str, method: str) -> list[float]:
-    """Mean final training loss in bfloat16 over that in float32, for each of `HALVES`."""
-
-    def loss(prefix: str) -> float:
-        return float(values(results, f"{prefix}train_loss", model, method).mean())
-
-    return [loss(prefix) / loss("") for prefix in HALVES]
-
-
-def best_rates(results: xr.Dataset, method: str) -> tuple[np.ndarray, np.ndarray]:
-    """Best learning rate at each batch size, and whether there are worse ones on both sides.
-
-    The vertex of the parabola through the logarithms of the lowest loss and its neighbours.
+    Attributes:
+        accuracy: of the test set in float32 and, by the prefixes of `HALVES`, in bfloat16.
+        above: test accuracy minus that of SGD and of the parent, from the same seeds.
+        loss: of the test set.
+        train_loss: the mean of the seeds.
+        half_ratios: mean training loss in bfloat16 over that in float32, for each of `HALVES`.
+        learning_rate: of the chosen configuration.
     """
-    one = results.sel(scaled=method)
+
+    accuracy: dict[str, Interval]
+    above: dict[str, Interval]
+    loss: Interval
+    train_loss: float
+    half_ratios: list[float]
+    learning_rate: float
+
+
+class BestRates(NamedTuple):
+    """Best learning rate at each batch size, and its exponent in the batch size.
+
+    `interior` is True where there are worse learning rates on both sides.
+    """
+
+    rates: np.ndarray
+    interior: np.ndarray
+    exponent: float
+
+
+class Measures(NamedTuple):
+    """Everything that is shown.
+
+    Attributes:
+        results: of the study.
+        tested: (model, method) -> test runs.
+        best: method -> best learning rates.
+        improvement: method -> mean distance of the stable flow over that of the rod flow.
+    """
+
+    results: xr.Dataset
+    tested: dict[tuple[str, str], Tested]
+    best: dict[str, BestRates]
+    improvement: dict[str, float]
+
+
+def measured(results: xr.Dataset) -> Measures:
+    """Compute all measures."""
+    distances = results[["stable_distance", "rod_distance"]].mean("time", skipna=False)
+    ratio = distances.stable_distance / distances.rod_distance
+    tested = {
+        (str(model), method): _tested(results.sel(model=model), method)
+        for model in results.model.values
+        for method in LABELS
+    }
+    best = {method: best_rates(results.sel(scaled=method)) for method in EXPONENTS}
+    return Measures(results, tested, best, {m: float(ratio.sel({"method": m})) for m in LABELS})
+
+
+def _tested(results: xr.Dataset, method: str) -> Tested:
+    one = results.sel({"method": method})
+    others = dict.fromkeys(["sgd", PARENTS.get(method, "sgd")])
+    accuracies = {name: results.test_accuracy.sel({"method": name}).values for name in others}
+    losses = {prefix: float(one[f"{prefix}train_loss"].mean()) for prefix in ("", *HALVES)}
+    return Tested(
+        {prefix: mean_interval(one[f"{prefix}test_accuracy"].values) for prefix in ("", *HALVES)},
+        {name: mean_interval(one.test_accuracy.values - x) for name, x in accuracies.items()},
+        mean_interval(one.test_loss.values),
+        losses[""],
+        [losses[prefix] / losses[""] for prefix in HALVES],
+        float(one.drawn_learning_rate[int(one.best)]),
+    )
+
+
+def best_rates(one: xr.Dataset) -> BestRates:
+    """Find the best learning rates of a method.
+
+    Each is the vertex of the parabola through the logarithms of the lowest loss and its neighbours.
+    """
     rates = np.log(one.scaling_rate.values)
     found, interior = [], []
     for size in one.batch_size.values:
@@ -79,16 +116,5 @@ def best_rates(results: xr.Dataset, method: str) -> tuple[np.ndarray, np.ndarray
                 vertex += (rates[at + 1] - rates[at]) * (left - right) / (2 * bend)
         found.append(np.exp(vertex))
         interior.append(inside)
-    return np.array(found), np.array(interior)
-
-
-def exponent(results: xr.Dataset, method: str) -> float:
-    """Slope of the logarithm of the best learning rate in that of the batch size."""
-    rates, _ = best_rates(results, method)
-    return float(np.polyfit(np.log(results.batch_size.values), np.log(rates), 1)[0])
-
-
-def improvement(results: xr.Dataset, method: str) -> float:
-    """Mean distance of the stable flow to the iterates over that of the rod flow."""
-    one = results.sel({"method": method})
-    return float(one.stable_distance.mean(skipna=False) / one.rod_distance.mean(skipna=False))
+    slope = np.polyfit(np.log(one.batch_size.values), np.log(found), 1)[0]
+    return BestRates(np.array(found), np.array(interior), float(slope))

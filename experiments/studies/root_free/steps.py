@@ -1,37 +1,34 @@
-"""What single steps show: how long they take, and whether the first one is a sign."""
+"""Single steps: the time that each takes, and the sizes of the first update."""
 
-import time
-from collections.abc import Callable
+from functools import partial
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
-from jaxtyping import Float, PyTree
+from jaxtyping import Float
 
 from experiments.problems import Problem
+from experiments.setup.clock import best_seconds
 from experiments.studies.root_free.edge import chain
 from experiments.studies.root_free.methods import METHODS
 
-REPETITIONS = 40  # short runs: the fastest is one that nothing interrupted
+REPETITIONS = 40  # of short runs, so that nothing interrupts the fastest one
 BINS = np.linspace(-4, 2, 61)
-"""Of log10 |u| over its root mean square."""
+"""Edges of the bins of log10 |u| over its root mean square."""
 
 
 def seconds(problem: Problem, samples: int, steps: int) -> list[float]:
-    """Time of a step of each method on the full batch, without compilation.
+    """Measure the time of a step of each method on the full batch, without compilation.
 
-    The fastest of some runs; the methods take turns, so that whatever else the machine does at
-    times is no matter of one of them.
+    It is that of the fastest of some runs. The methods take turns, so that whatever else the
+    machine does at times slows no single one of them.
     """
-    runs = [_run(problem, method, samples, steps) for method in METHODS]
-    times = [_timed(run) for run in runs]
-    for _ in range(REPETITIONS):
-        times = [min(before, _timed(run)) for before, run in zip(times, runs, strict=True)]
-    return [time / steps for time in times]
+    runs = {method: _run(problem, method, samples, steps) for method in METHODS}
+    return [time / steps for time in best_seconds(runs, 1 + REPETITIONS).values()]
 
 
-def _run(problem: Problem, method: str, samples: int, steps: int) -> Callable[[], PyTree]:
+def _run(problem: Problem, method: str, samples: int, steps: int):
     tx = chain(method, jnp.float32(1e-4), samples)
 
     @jax.jit
@@ -44,19 +41,11 @@ def _run(problem: Problem, method: str, samples: int, steps: int) -> Callable[[]
         return jax.lax.scan(step, carry, length=steps)[0]
 
     params = problem.init(jax.random.key(0))
-    start = params, tx.init(params)
-    jax.block_until_ready(run(start))
-    return lambda: run(start)
-
-
-def _timed(run: Callable[[], PyTree]) -> float:
-    begin = time.perf_counter()
-    jax.block_until_ready(run())
-    return time.perf_counter() - begin
+    return partial(run, (params, tx.init(params)))
 
 
 def first_update(problem: Problem, method: str, samples: int) -> Float[np.ndarray, " parameters"]:
-    """Sizes of the first update in all coordinates, over their root mean square."""
+    """Return the sizes of the first update in all coordinates, over their root mean square."""
     tx = chain(method, jnp.float32(1), samples)
     params = problem.init(jax.random.key(0))
     updates, _ = jax.jit(tx.update)(jax.grad(problem.loss)(params), tx.init(params), params)

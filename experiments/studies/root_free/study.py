@@ -1,8 +1,8 @@
-"""What does the root in adaptive methods do? Methods with and without it, under equal budgets.
+"""The effect of the root in adaptive methods: with and without it, under equal budgets.
 
 - Each model is trained by each method at random configurations, as many for each; the one with the
-  best validation accuracy is trained again from other seeds, in float32 and in bfloat16, there
-  with and without compensation for what rounding takes from the parameters, and tested.
+  best validation accuracy is trained again from other seeds, in float32 and in bfloat16 (with and
+  without compensation for what rounding takes from the parameters), and tested.
 - The best learning rate against the batch size B, at a fixed number of samples seen. Where the
   gradient is mostly noise of variance sigma^2 / B, the root-free B s is about sigma^2 whatever B
   is, and the update g / sigma^2 is that of SGD: drift and diffusion after a number of samples
@@ -13,9 +13,9 @@
 Lin et al. 2024 (arXiv 2402.03496); Malladi et al. 2022 (arXiv 2205.10287) for the square root.
 """
 
-import functools
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Annotated, Any, ClassVar
 
 import jax.numpy as jnp
@@ -38,13 +38,10 @@ from experiments.problems import Problem, compact, problem
 from experiments.problems.data.dataset import Dataset
 from experiments.problems.losses import squared_error
 from experiments.problems.models.model import Model
-from experiments.studies.joining import along
-from experiments.studies.root_free import edge, steps, training, tuning
-from experiments.studies.root_free import figures as drawn
-from experiments.studies.root_free import tables as shown
-from experiments.studies.root_free.measures import HALVES
+from experiments.studies.root_free import edge, figures, steps, tables, training, tuning
+from experiments.studies.root_free.measures import HALVES, measured
 from experiments.studies.root_free.methods import METHODS, Hyperparameters
-from experiments.studies.study import AbstractStudy
+from experiments.studies.study import AbstractStudy, Shown, along
 
 SCALED = ("rmsprop", "rf_rmsprop")
 
@@ -150,17 +147,13 @@ class RootFree(AbstractStudy):
         check_apart("study", self.tuning_seeds, self.test_seeds)
 
     def parts(self) -> Mapping[str, Callable[[], xr.Dataset]]:
-        named: dict[str, Callable[[], xr.Dataset]] = {}
-        for model in self.models:
-            for method in METHODS:
-                named[f"{model}-{method}"] = functools.partial(self._tuned, model, method)
-        for method in SCALED:
-            named[f"scaling-{method}"] = functools.partial(self._scaling, method)
-        for method in METHODS:
-            named[f"edge-{method}"] = functools.partial(self._edge, method)
-        named["quadratic"] = self._quadratic
-        named["steps"] = self._steps
-        return named
+        return {
+            **{f"{x}-{m}": partial(self._tuned, x, m) for x in self.models for m in METHODS},
+            **{f"scaling-{method}": partial(self._scaling, method) for method in SCALED},
+            **{f"edge-{method}": partial(self._edge, method) for method in METHODS},
+            "quadratic": self._quadratic,
+            "steps": self._steps,
+        }
 
     def joined(self, parts: Mapping[str, xr.Dataset]) -> xr.Dataset:
         tuned = {
@@ -173,8 +166,16 @@ class RootFree(AbstractStudy):
         whole = [along("model", tuned), scaling, edges, *rest]
         return xr.merge(whole, join="exact", combine_attrs="drop")
 
-    def _dataset(self) -> Dataset:
+    @staticmethod
+    def show(results: xr.Dataset) -> Shown:
+        found = measured(results)
+        return Shown(results, tables.tables(found), tables.findings(found), figures.draws(found))
+
+    def _data(self) -> Dataset:
         return instantiate(self.data)
+
+    def _split(self) -> training.Split:
+        return training.split(self._data(), self.train_samples, self.validation_samples)
 
     def _model(self, config: Any, dataset: Dataset) -> Model:
         shapes = (dataset.inputs.shape[1:], dataset.targets.shape[1:])
@@ -185,29 +186,22 @@ class RootFree(AbstractStudy):
         return {"learning_rate": self.learning_rates[method], **shared}
 
     def _tuned(self, model: str, method: str) -> xr.Dataset:
-        dataset = self._dataset()
-        data = training.split(dataset, self.train_samples, self.validation_samples)
-        compiled = functools.partial(
-            training.trainer,
-            data,
-            self._model(self.models[model], dataset),
-            METHODS[method],
-            self.batch_size,
-            self.steps,
+        data = self._split()
+        network = self._model(self.models[model], data.train)
+        compiled = partial(
+            training.trainer, data, network, METHODS[method], self.batch_size, self.steps
         )
         train = compiled()
         random = tuning.drawn(self._ranges(method), self.configurations, self.search_seed)
         found = tuning.search(train, random, self.tuning_seeds)
         best = tuning.chosen(random, found.best, len(self.test_seeds))
         seeds = np.asarray(self.test_seeds)
-        outcomes = {"": train(best, seeds)}
-        nothing = np.full(len(seeds), np.nan)
-        for prefix, compensated in HALVES.items():
-            if model in self.half_precision:
+        nothing = training.Outcome(*[np.full(len(seeds), np.nan)] * len(training.Outcome._fields))
+        outcomes = {"": train(best, seeds)} | dict.fromkeys(HALVES, nothing)
+        if model in self.half_precision:
+            for prefix, compensated in HALVES.items():
                 outcomes[prefix] = compiled(jnp.bfloat16, compensated)(best, seeds)
-            else:
-                outcomes[prefix] = training.Outcome(*[nothing] * len(training.Outcome._fields))
-        result = xr.Dataset(coords={"seed": self.test_seeds})
+        result = xr.Dataset(coords={"seed": list(self.test_seeds)})
         for prefix, outcome in outcomes.items():
             for name, values in outcome._asdict().items():
                 result[prefix + name] = ("seed", values)
@@ -219,9 +213,8 @@ class RootFree(AbstractStudy):
         return result
 
     def _scaling(self, method: str) -> xr.Dataset:
-        dataset = self._dataset()
-        data = training.split(dataset, self.train_samples, self.validation_samples)
-        model = self._model(next(iter(self.models.values())), dataset)
+        data = self._split()
+        model = self._model(next(iter(self.models.values())), data.train)
         least, most = self.scaling_rates[method]
         rates = np.geomspace(least, most, self.scaling_rungs)
         losses = []
@@ -240,11 +233,14 @@ class RootFree(AbstractStudy):
                 "scaling_loss": (("batch_size", "rung", "scaling_seed"), np.array(losses)),
                 "scaling_rate": ("rung", rates),
             },
-            {"batch_size": self.scaling_batch_sizes, "scaling_seed": self.scaling_seeds},
+            {
+                "batch_size": list(self.scaling_batch_sizes),
+                "scaling_seed": list(self.scaling_seeds),
+            },
         )
 
     def _full_batch(self) -> Problem:
-        whole = self._dataset()
+        whole = self._data()
         first = Dataset(whole.inputs[: self.edge_samples], whole.targets[: self.edge_samples])
         return problem(first, self._model(self.mlp, first), squared_error)
 
@@ -303,7 +299,3 @@ class RootFree(AbstractStudy):
             },
             {"method": list(METHODS), "bin": (steps.BINS[1:] + steps.BINS[:-1]) / 2},
         )
-
-    tables = staticmethod(shown.tables)
-    figures = staticmethod(drawn.figures)
-    findings = staticmethod(shown.findings)

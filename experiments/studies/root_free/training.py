@@ -1,6 +1,5 @@
-"""Training on minibatches: many configurations and seeds as lanes of one compiled program."""
+"""Training on minibatches: configurations and seeds as lanes of one compiled program."""
 
-import functools
 import itertools
 from collections.abc import Callable
 from typing import NamedTuple
@@ -9,16 +8,16 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
+from jax.tree_util import Partial
 from jaxtyping import Array, Float, Int, Key, PyTree
 
 import rodflow
 from experiments.problems.data.dataset import Dataset
 from experiments.problems.losses import cross_entropy
 from experiments.problems.models.model import Model
-from experiments.studies.root_free.methods import Chain, Hyperparameters, Numbers
-
-LANES = 8
-"""Runs of one program: few enough that what a step touches stays in the cache of a core."""
+from experiments.studies import lanes
+from experiments.studies.lanes import Numbers
+from experiments.studies.root_free.methods import Chain, Hyperparameters
 
 
 class Split(NamedTuple):
@@ -57,7 +56,11 @@ Trainer = Callable[[Hyperparameters, Int[np.ndarray, " runs"]], Outcome]
 def batches(
     key: Key[Array, ""], samples: int, batch_size: int, steps: int
 ) -> Int[Array, "steps batch"]:
-    """Draw the samples of every step, without replacement within an epoch."""
+    """Draw the samples of every step, without replacement within an epoch.
+
+    Raises:
+        ValueError: a batch is larger than the training set.
+    """
     per_epoch = samples // batch_size
     if per_epoch == 0:
         raise ValueError(f"batch_size={batch_size}: there are {samples} samples to train on")
@@ -68,7 +71,7 @@ def batches(
 
 
 def objective(model: Model, params: PyTree, dataset: Dataset) -> Float[Array, ""]:
-    """Cross entropy; outputs of narrow types are widened first."""
+    """Return the cross entropy; outputs of narrow types are widened first."""
     outputs = model.apply(params, dataset.inputs)
     return cross_entropy(outputs.astype(jnp.float32), dataset.targets)
 
@@ -82,19 +85,17 @@ def trainer(
     dtype: jax.typing.DTypeLike = jnp.float32,
     compensated: bool = True,
 ) -> Trainer:
-    """Compile the training of one model by one method; the learning rate decays by a cosine.
+    """Return a function that trains one model by one method; the learning rate decays by a cosine.
 
     Parameters and state of the optimizer are kept in `dtype`, and gradients are computed in it;
-    below float32, what rounding takes from the parameters may be `compensated`. Any number of runs
-    is trained, `LANES` at a time, by the same program. A run that diverges has the loss infinity.
+    below float32, the losses of the parameters by rounding may be `compensated`. A run that
+    diverges has the loss infinity.
     """
 
-    # The data are an argument: constants of this size take the compiler longer than the rest.
-    @jax.jit
-    @functools.partial(jax.vmap, in_axes=(0, 0, None))
-    def lane(h: Hyperparameters, seed: Int[Array, ""], data: Split) -> Outcome:
+    def lane(data: Split, values: dict[str, Array]) -> Outcome:
+        h = Hyperparameters(*(values[name] for name in Hyperparameters._fields))
         inputs = data.train.inputs.astype(dtype)
-        weights, order = jax.random.split(jax.random.key(seed))
+        weights, order = jax.random.split(jax.random.key(values["seed"]))
         params = jax.tree.map(lambda p: p.astype(dtype), model.init(weights))
         schedule = optax.cosine_decay_schedule(h.learning_rate, steps)
         tx = chain(h, schedule, batch_size)
@@ -116,15 +117,12 @@ def trainer(
         (loss, _), (validation, share), (test, right) = seen
         return Outcome(loss, validation, share, test, right)
 
+    # The data are an argument: constants of this size take the compiler longer than the rest.
+    member = Partial(lane, data)
+
     def train(h: Hyperparameters, seeds: Int[np.ndarray, " runs"]) -> Outcome:
-        runs = len(seeds)
-        # The last group is filled up with copies of its last run.
-        lanes = np.minimum(np.arange(-(-runs // LANES) * LANES), runs - 1).reshape(-1, LANES)
-        groups = [
-            lane(Hyperparameters(*(jnp.float32(x[i]) for x in h)), jnp.asarray(seeds[i]), data)
-            for i in lanes
-        ]
-        return Outcome(*(np.concatenate(parts)[:runs] for parts in zip(*groups, strict=True)))
+        grid = {name: np.asarray(x, np.float32) for name, x in h._asdict().items()}
+        return lanes.run(member, grid | {"seed": seeds}).results
 
     return train
 

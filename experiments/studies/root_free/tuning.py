@@ -1,21 +1,18 @@
-"""Random search with the same budget for every method, and intervals of what was chosen."""
+"""Random search with the same budget for every method."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
-from jaxtyping import Float
 
 from experiments.studies.root_free.methods import Hyperparameters
 from experiments.studies.root_free.training import Outcome, Trainer
-
-RESAMPLES = 10_000
 
 
 def drawn(ranges: Mapping[str, Sequence[float]], count: int, seed: int) -> Hyperparameters:
     """Draw configurations, log-uniform within `ranges`: name of a hyperparameter -> (least, most).
 
-    The same places in the ranges for every method: one sequence of uniform numbers.
+    All methods are given the same places in their ranges, one sequence of uniform numbers.
     """
     places = np.random.default_rng(seed).random((count, len(Hyperparameters._fields)))
     values = []
@@ -26,15 +23,14 @@ def drawn(ranges: Mapping[str, Sequence[float]], count: int, seed: int) -> Hyper
 
 
 class Search(NamedTuple):
-    """What a search found: outcomes `(configurations, seeds)`, and which configuration is best."""
+    """Outcomes of a search `(configurations, seeds)`, and the index of the best configuration."""
 
-    configurations: Hyperparameters
     outcome: Outcome
     best: int
 
 
 def search(train: Trainer, configurations: Hyperparameters, seeds: Sequence[int]) -> Search:
-    """Train all configurations from all seeds; best is the highest mean validation accuracy.
+    """Train all configurations from all seeds, and find that of the best mean validation accuracy.
 
     Of equal ones it is the one with the lowest validation loss.
     """
@@ -44,20 +40,9 @@ def search(train: Trainer, configurations: Hyperparameters, seeds: Sequence[int]
     outcome = Outcome(*(x.reshape(count, len(seeds)) for x in flat))
     accuracy = outcome.validation_accuracy.mean(axis=1)
     order = np.lexsort((outcome.validation_loss.mean(axis=1), -accuracy))
-    return Search(configurations, outcome, int(order[0]))
+    return Search(outcome, int(order[0]))
 
 
 def chosen(configurations: Hyperparameters, index: int, runs: int) -> Hyperparameters:
-    """One configuration for so many runs."""
+    """Repeat one configuration for so many runs."""
     return Hyperparameters(*(np.full(runs, x[index]) for x in configurations))
-
-
-def interval(
-    values: Float[np.ndarray, " runs"],
-    statistic: Callable[..., np.ndarray] = np.mean,
-    seed: int = 0,
-) -> tuple[float, float, float]:
-    """The statistic of the values with its 95 % bootstrap interval over runs (percentiles)."""
-    picks = np.random.default_rng(seed).integers(len(values), size=(RESAMPLES, len(values)))
-    low, high = np.quantile(statistic(values[picks], axis=1), [0.025, 0.975])
-    return float(statistic(values)), float(low), float(high)

@@ -1,1 +1,1 @@
-"""Study: why does Adam need warmup?"""
+"""Study of learning rate warmup: variance, or sharpness?"""

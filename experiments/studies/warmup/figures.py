@@ -1,207 +1,154 @@
-"""The figures of the study of warmup."""
+"""Figures of the study of warmup."""
 
-import matplotlib as mpl
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
 import numpy as np
 import xarray as xr
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from experiments.report.figures import EDGE, ITERATES, STYLE
-from experiments.studies.warmup import readings as readings
-from rodflow.transforms import rectification
+import rodflow
+from experiments.analysis import style
+from experiments.analysis.style import EDGE, ITERATES
+from experiments.studies.warmup.measures import FIRST, READINGS, Measures
 
 # Warmups are blue, the longer the darker; the last of the others is gradient descent.
 WARMUPS = ("#9CCBE8", "#56B4E9", "#0072B2", "#004B7A")
 OTHERS = ("#000000", "#D55E00", "#E69F00", "#CC79A7", "#009E73", "#8C8C8C")
-STYLES = {"minibatch": "-", "full batch": (0, (3, 1))}
+GRADIENTS = ("minibatch", "full batch")
 
 
-def figures(results: xr.Dataset) -> dict[str, Figure]:
-    """Draw what gradients, accuracies and both readings do."""
-    with mpl.rc_context(STYLE):
-        return {
-            "warmup-gradients": _gradients(results),
-            "warmup-accuracy": _accuracy(results),
-            "warmup-readings": _curves(results),
-            "warmup-climbs": _climbs(results),
-        }
+def draws(found: Measures) -> dict[str, Callable[[], Figure]]:
+    """Name the figures, and the functions that draw them."""
+    functions = {
+        "gradients": _gradients,
+        "accuracy": _accuracy,
+        "readings": _readings,
+        "climbs": _climbs,
+    }
+    return {f"warmup-{name}": partial(draw, found) for name, draw in functions.items()}
 
 
-def _colored(results: xr.Dataset) -> list[tuple[str, str]]:
+def _colors(results: xr.Dataset) -> dict[str, str]:
+    """Return the colour of each arm."""
     arms = [str(arm) for arm in results.arm.values]
-    warmups = iter(WARMUPS * len(arms))
-    others = iter(OTHERS)
-    return [(arm, next(warmups if arm.startswith("Adam, warmup") else others)) for arm in arms]
+    warmups, others = iter(WARMUPS * len(arms)), iter(OTHERS)
+    return {arm: next(warmups if arm.startswith("Adam, warmup") else others) for arm in arms}
 
 
-def _lettered(figure: Figure, titles: list[str]) -> None:
-    for letter, axes, title in zip("abcdefghijklmnop", figure.axes, titles, strict=False):
-        axes.set_title(f"$\\bf{{{letter}}}$  {title}")
-
-
-def _gradients(results: xr.Dataset) -> Figure:
-    """The histogram of log |g| at every step, side by side."""
-    rate = float(results.attrs["shown"])
-    shown = results.sel(gradients="minibatch", learning_rate=rate).histogram.mean("init")
+def _gradients(found: Measures) -> Figure:
+    """Draw the histogram of log |g| at every step, side by side."""
+    results = found.results
+    shown = results.sel(gradients="minibatch", learning_rate=found.rate).histogram.mean("init")
     arms = [str(arm) for arm in results.arm.values]
-    rows = -(-len(arms) // 3)
-    figure = Figure(figsize=(7.2, 0.7 + 1.5 * rows), layout="constrained")
-    panels = figure.subplots(rows, 3, sharex=True, sharey=True, squeeze=False)
+    shared = {"height": 1.5, "margin": 0.7, "sharex": True, "sharey": True}
+    figure, panels = style.grid(len(arms), 3, **shared)
     width = float(results.bin[1] - results.bin[0])
     visible = shown.sum(["arm", "step"]).cumsum("bin")
-    inside = (visible > 0.01 * visible[-1]) & (visible < (1 - 1e-4) * visible[-1])
-    floor, top = (float(x) for x in (results.bin[inside].min(), results.bin[inside].max()))
+    inside = results.bin[(visible > 0.01 * visible[-1]) & (visible < (1 - 1e-4) * visible[-1])]
     edges = 10 ** np.append(results.bin - width / 2, results.bin[-1] + width / 2)
     # The cell of step t lies around it on the logarithmic axis.
     steps = np.append(results.step - 0.5, results.step[-1] + 0.5)
-    mesh = None
-    for axes, arm in zip(panels.flat, arms, strict=False):
-        one = shown.sel(arm=arm).transpose("bin", "step")
-        mesh = axes.pcolormesh(
-            steps, edges, one / width, cmap="Blues", vmin=0, vmax=0.8, rasterized=True
-        )
-        middle = [
-            10
-            ** float(
-                readings.magnitude(
-                    results.sel(gradients="minibatch", learning_rate=rate, arm=arm), int(step)
-                )
-            )
-            for step in results.step
-        ]
+    look = {"cmap": "Blues", "vmin": 0, "vmax": 0.8, "rasterized": True}
+    for axes, arm in zip(panels, arms, strict=True):
+        density = shown.sel(arm=arm).transpose("bin", "step") / width
+        mesh = axes.pcolormesh(steps, edges, density, **look)
+        middle = 10 ** found.magnitude.sel(arm=arm)
         axes.plot(results.step, middle, color="#D55E00", linewidth=1.2)
-        axes.set_xscale("log")
-        axes.set_yscale("log")
-        axes.set_ylim(10 ** (floor - 0.5), 10 ** (top + 0.5))
-        axes.set_xlim(0.5, float(results.step[-1]))
-    for axes in panels.flat[len(arms) :]:
-        axes.set_visible(False)
-    assert mesh is not None
-    figure.colorbar(mesh, ax=panels, fraction=0.02, pad=0.01, label="density per decade")
-    _lettered(figure, arms)
-    figure.supxlabel(f"step, lr {rate:g} (orange: median)", fontsize=STYLE["font.size"])
-    figure.supylabel("magnitude of gradients, $|g|$", fontsize=STYLE["font.size"])
+        axes.set(xscale="log", yscale="log", xlim=(0.5, float(results.step[-1])))
+        axes.set_ylim(10 ** (float(inside.min()) - 0.5), 10 ** (float(inside.max()) + 0.5))
+    figure.colorbar(mesh, ax=figure.axes, fraction=0.02, pad=0.01, label="density per decade")
+    style.lettered(panels, arms)
+    figure.supxlabel(f"step, lr {found.rate:g} (orange: median)")
+    figure.supylabel("magnitude of gradients, $|g|$")
     return figure
 
 
-def _accuracy(results: xr.Dataset) -> Figure:
-    """What is reached, over the learning rate."""
-    figure = Figure(figsize=(7.2, 3.0), layout="constrained")
+def _accuracy(found: Measures) -> Figure:
+    """Draw accuracy and loss at the end over the learning rate."""
+    figure = style.page_wide(3.0)
     panels = figure.subplots(1, 2, sharex=True)
-    drawn = results.sel(gradients="minibatch").sortby("learning_rate")
-    lines = {}
+    drawn = found.results.sel(gradients="minibatch").sortby("learning_rate")
+    rates = drawn.learning_rate
     for axes, name in zip(panels, ("accuracy", "train_loss"), strict=True):
-        for arm, color in _colored(results):
+        for arm, color in _colors(found.results).items():
             values = drawn[name].sel(arm=arm).stack(run=("init", "member"))
-            mean = values.mean("run")
-            lines[arm] = axes.plot(
-                drawn.learning_rate, mean, color=color, marker="o", markersize=3, linewidth=1.2
-            )[0]
-            spread = (values.min("run"), values.max("run"))
-            axes.fill_between(drawn.learning_rate, *spread, color=color, alpha=0.08, linewidth=0)
-        axes.set_xscale("log")
-    panels[1].set_yscale("log")
-    _lettered(figure, ["Test accuracy", "Training loss"])
-    figure.supxlabel("learning rate (shaded: all runs)", fontsize=STYLE["font.size"])
-    figure.legend(lines.values(), lines.keys(), loc="outside right center", fontsize=6.5)
+            line = {"color": color, "marker": "o", "markersize": 3, "linewidth": 1.2}
+            axes.plot(rates, values.mean("run"), label=arm, **line)
+            ends = (values.min("run"), values.max("run"))
+            axes.fill_between(rates, *ends, color=color, alpha=0.08, linewidth=0)
+        axes.set(xscale="log", yscale="log" if name == "train_loss" else "linear")
+    style.lettered(panels, ["Test accuracy", "Training loss"])
+    figure.supxlabel("learning rate (shaded: all runs)")
+    lines = panels[0].get_legend_handles_labels()
+    figure.legend(*lines, loc="outside right center", fontsize=6.5)
     return figure
 
 
-def _curves(results: xr.Dataset) -> Figure:
-    """Loss and both readings along the same runs."""
-    rate = float(results.attrs["shown"])
-    runs = readings.adaptive(results).sel(learning_rate=rate)
-    figure = Figure(figsize=(7.2, 5.6), layout="constrained")
+def _readings(found: Measures) -> Figure:
+    """Draw loss and both readings along the same runs."""
+    runs = found.runs.sel(learning_rate=found.rate).median("init")
+    figure = style.page_wide(5.6)
     panels = figure.subplots(3, 2, sharex=True, sharey="row")
-    lines = {}
-    for column, gradients in enumerate(STYLES):
-        for arm, color in _colored(results):
+    for (loss, sharp, spread), gradients in zip(panels.T, GRADIENTS, strict=True):
+        for arm, color in _colors(found.results).items():
             if arm not in runs.arm.values:
                 continue
-            one = runs.sel(arm=arm, gradients=gradients).median("init")
-            line = {"color": color, "linewidth": 1.2}
-            lines[arm] = panels[0, column].plot(one.step, one.loss, **line)[0]
+            one = runs.sel(arm=arm, gradients=gradients)
+            line = {"color": color, "linewidth": 1.2, "label": arm}
+            loss.plot(one.step, one.loss, **line)
             marked = line | {"marker": "o", "markersize": 2.5}
-            panels[1, column].plot(one.time, one.sharpness, **marked)
-            panels[2, column].plot(one.time, one.spread.where(one.spread > 0), **marked)
-        panels[1, column].axhline(1.0, **EDGE)
-    rho, _ = rectification(runs.time.values, float(results.attrs["b2"]))
-    known = np.asarray(rho > 4)
-    panels[2, 0].plot(runs.time[known], 1 / (2 * (np.asarray(rho)[known] - 4)), **ITERATES)
-    lines["Adam's, if gradients were centred"] = panels[2, 0].lines[-1]
-    panels[2, 1].text(
-        0.5, 0.5, "no sampling: 0", transform=panels[2, 1].transAxes, ha="center", color="#7F7F7F"
-    )
+            sharp.plot(one.time, one.sharpness, **marked)
+            spread.plot(one.time, one.spread.where(one.spread > 0), **marked)
+        sharp.axhline(1.0, **EDGE)
+    rho = np.asarray(rodflow.rectification(runs.time.values, float(found.results.attrs["b2"]))[0])
+    spread, nothing = panels[2]
+    centred = {"label": "Adam's, if gradients were centred"} | ITERATES
+    spread.plot(runs.time[rho > 4], 1 / (2 * (rho[rho > 4] - 4)), **centred)
+    middle = {"x": 0.5, "y": 0.5, "transform": nothing.transAxes, "ha": "center"}
+    nothing.text(s="no sampling: 0", color="#7F7F7F", **middle)
     for axes in panels.flat:
-        axes.set_xscale("log")
-        axes.set_yscale("log")
-        axes.margins(x=0.02)
-    _lettered(
-        figure,
-        [
-            f"{title}, {gradients}"
-            for title in ("Training loss", "Effective sharpness", "Variance of the ratio")
-            for gradients in STYLES
-        ],
-    )
-    figure.supxlabel(f"optimizer steps, lr {rate:g}", fontsize=STYLE["font.size"])
-    figure.legend(lines.values(), lines.keys(), loc="outside upper center", ncols=4)
+        axes.set(xscale="log", yscale="log", xmargin=0.02)
+    titles = ("Training loss", "Effective sharpness", "Variance of the ratio")
+    style.lettered(panels.flat, [f"{title}, {g}" for title in titles for g in GRADIENTS])
+    figure.supxlabel(f"optimizer steps, lr {found.rate:g}")
+    handles, labels = panels[0, 0].get_legend_handles_labels()
+    handles.append(spread.lines[-1])
+    figure.legend(handles, [*labels, centred["label"]], loc="outside upper center", ncols=4)
     return figure
 
 
-def _climbs(results: xr.Dataset) -> Figure:
-    """How far the loss climbs, against each reading; a point is a run."""
-    figure = Figure(figsize=(7.2, 3.2), layout="constrained")
+def _climbs(found: Measures) -> Figure:
+    """Draw how far the loss climbs against each reading; a point is a run."""
+    figure = style.page_wide(3.2)
     panels = figure.subplots(1, 2, sharey=True)
-    runs = readings.adaptive(results)
-    climbs = readings.climb(runs)
-    most = float(climbs.where(np.isfinite(climbs)).max())
-    for axes, name in zip(panels, readings.READINGS, strict=True):
-        values = readings.first(runs, name)
+    runs = found.runs.transpose(..., "learning_rate", "init")
+    most = float(runs.climb.where(np.isfinite(runs.climb)).max())
+    colors = {arm: c for arm, c in _colors(found.results).items() if arm in runs.arm.values}
+    for axes, name in zip(panels, READINGS, strict=True):
+        values = runs[f"early_{name}"]
         least = float(values.where(values > 0).min())
-        _scatter(axes, results, values.clip(min=least / 10), climbs.clip(max=2 * most))
-        axes.set_xscale("log")
-        axes.set_yscale("log")
+        shown = xr.Dataset({"x": values.clip(min=least / 10), "y": runs.climb.clip(max=2 * most)})
+        for arm, color in colors.items():
+            for gradients in GRADIENTS:
+                _dots(axes, shown.sel(arm=arm, gradients=gradients), color, gradients)
+        axes.set(xscale="log", yscale="log")
     panels[1].axvline(1.0, **EDGE)
     panels[0].set_ylabel("largest loss over that at the start")
-    _lettered(figure, ["Variance of the ratio (0: at the left)", "Effective sharpness"])
-    figure.supxlabel(f"median over the first {readings.FIRST} steps", fontsize=STYLE["font.size"])
-    marks = [
-        Line2D([], [], color=color, marker="o", linestyle="", markersize=4, label=arm)
-        for arm, color in _colored(results)
-        if arm in runs.arm.values
-    ] + [
-        Line2D([], [], color="#8C8C8C", marker="o", linestyle="", markersize=4, label="minibatch"),
-        Line2D(
-            [],
-            [],
-            color="#8C8C8C",
-            marker="o",
-            linestyle="",
-            markersize=4,
-            markerfacecolor="none",
-            label="full batch",
-        ),
-    ]
+    style.lettered(panels, ["Variance of the ratio (0: at the left)", "Effective sharpness"])
+    figure.supxlabel(f"median over the first {FIRST} steps")
+    mark: dict[str, Any] = {"marker": "o", "linestyle": "", "markersize": 4}
+    marks = [Line2D([], [], color=c, mfc=c, label=arm, **mark) for arm, c in colors.items()]
+    for gradients, fill in zip(GRADIENTS, ("#8C8C8C", "none"), strict=True):
+        marks.append(Line2D([], [], color="#8C8C8C", mfc=fill, label=gradients, **mark))
     figure.legend(handles=marks, loc="outside right center", fontsize=6.5)
     return figure
 
 
-def _scatter(axes: Axes, results: xr.Dataset, values: xr.DataArray, climbs: xr.DataArray) -> None:
-    for arm, color in _colored(results):
-        if arm not in values.arm.values:
-            continue
-        for gradients in STYLES:
-            chosen = {"arm": arm, "gradients": gradients}
-            order = ("learning_rate", "init")
-            axes.plot(
-                values.sel(chosen).transpose(*order).values.ravel(),
-                climbs.sel(chosen).transpose(*order).values.ravel(),
-                linestyle="",
-                marker="o",
-                markersize=3.5,
-                color=color,
-                markeredgewidth=0.8,
-                markerfacecolor=color if gradients == "minibatch" else "none",
-            )
+def _dots(axes: Axes, runs: xr.Dataset, color: str, gradients: str) -> None:
+    look = {"linestyle": "", "marker": "o", "markersize": 3.5, "markeredgewidth": 0.8}
+    fill = color if gradients == "minibatch" else "none"
+    axes.plot(runs.x.values.ravel(), runs.y.values.ravel(), color=color, mfc=fill, **look)

@@ -1,10 +1,10 @@
-"""The runs of the study of warmup: a network, its gradients drawn in batches, and two readings.
+"""Runs of the study of warmup: a network, its gradients drawn in batches, and two readings.
 
 At the step from w[t] both are read off the response r of the update to an alternating gradient
 (`rodflow.nyquist_response`), with the second moments and clocks that this very step uses:
 
-    variance  = the median over parameters of Var[r] / E[r]^2, over runs that differ in nothing but
-                the batches drawn: for Adam that of 1 / sqrt(nu_hat)
+    variance  = the median over parameters of Var[r] / E[r]^2, over runs that differ in the batches
+                drawn alone: for Adam that of 1 / sqrt(nu_hat)
     sharpness = the top eigenvalue of diag(r)^1/2 H diag(r)^1/2 / 2, H of the whole training set
 """
 
@@ -23,12 +23,12 @@ from experiments.problems.data.dataset import Dataset
 from experiments.problems.losses import cross_entropy
 from experiments.problems.models.model import Model
 
-EDGES = np.linspace(-12, 2, 57)  # of the bins of log10 |g|; the outer ones take what is beyond
+EDGES = np.linspace(-12, 2, 57)  # of the bins of log10 |g|; the outer ones are open
 KRYLOV_DEPTH = 15  # for one eigenvalue, to a per cent
 
 
 class Task(NamedTuple):
-    """A network with its parameters in one vector, and what it is trained and tested on."""
+    """A network with its parameters in one vector, and its training and test data."""
 
     init: Callable[[Key[Array, ""]], Float[Array, " n"]]
     outputs: Callable[[Float[Array, " n"], Array], Array]
@@ -36,14 +36,14 @@ class Task(NamedTuple):
     test: Dataset
 
     def loss(self, params: Float[Array, " n"]) -> Float[Array, ""]:
-        """The loss on the whole training set."""
+        """Return the loss on the whole training set."""
         return cross_entropy(self.outputs(params, self.train.inputs), self.train.targets)
 
 
 class Lane(NamedTuple):
-    """What the members of a lane leave, which begin at the same weights; curves are of the first.
+    """Results of the members of a lane, which begin at the same weights.
 
-    `variance` and `sharpness` are NaN where nothing was measured.
+    Curves are those of the first member, and NaN where nothing was measured.
     """
 
     loss: Float[Array, " steps"]
@@ -56,17 +56,17 @@ class Lane(NamedTuple):
 
 
 def task(model: Model, dataset: Dataset, train: int) -> Task:
-    """Split a data set: the first samples are trained on, those of the others that are new test.
+    """Split a data set: train on the first samples, and test on those of the others that are new.
 
     Raises:
-        ValueError: none is new.
+        ValueError: no sample is new.
     """
     inputs = np.asarray(dataset.inputs).reshape(len(dataset.inputs), -1)
     known = {sample.tobytes() for sample in inputs[:train]}
     new = [i for i in range(train, len(inputs)) if inputs[i].tobytes() not in known]
     if not new:
         raise ValueError(
-            f"experiment.train={train} leaves no sample that is not trained on; the data has "
+            f"study.train={train} leaves no sample that is not trained on; the data has "
             f"{len(np.unique(inputs, axis=0))} different ones"
         )
     split = [
@@ -97,11 +97,11 @@ def run(
         task: network and data.
         tx: the optimizer.
         key: of the weights and the batches.
-        wait: whether `most` steps, of those that only second moments see, come before the first.
-        measured: the steps at which variance and sharpness are measured.
-        members: how many runs there are, each with batches of its own.
+        wait: True if `most` steps of the second moments alone come before the first.
+        measured: True for the steps at which variance and sharpness are measured.
+        members: number of runs, each with batches of its own.
         batch: samples drawn for each gradient; None for all of them.
-        most: see `wait`.
+        most: number of steps of the second moments alone.
     """
     params = task.init(jax.random.fold_in(key, 0))
     keys = jax.random.split(jax.random.fold_in(key, 1), members)
@@ -128,8 +128,7 @@ def run(
         top = rodflow.sharpness(task.loss, states.params[0], 1, responses[0], KRYLOV_DEPTH)[0]
         return unbiased * jnp.median(relative), top / 2
 
-    def nothing(states: rodflow.PhaseState) -> tuple[Float[Array, ""], Float[Array, ""]]:
-        del states
+    def nothing(_: rodflow.PhaseState) -> tuple[Float[Array, ""], Float[Array, ""]]:
         return jnp.full((), jnp.nan), jnp.full((), jnp.nan)
 
     def advance(states: rodflow.PhaseState, at: tuple[Int[Array, ""], Bool[Array, ""]]):
@@ -159,7 +158,7 @@ def run(
 
 
 def histogram(gradient: Float[Array, " n"]) -> Float[Array, " bins"]:
-    """The share of the elements in each bin of log10 |g|."""
+    """Return the share of the elements in each bin of log10 |g|."""
     bins = len(EDGES) - 1
     place = (jnp.log10(jnp.abs(gradient)) - EDGES[0]) / (EDGES[1] - EDGES[0])
     place = jnp.clip(jnp.floor(place), 0, bins - 1).astype(int)

@@ -1,18 +1,18 @@
-"""What warmup prevents: the variance of the adaptive ratio, or an effective sharpness above 1.
+"""The effect of warmup: on the variance of the adaptive ratio, or on the effective sharpness.
 
 Liu et al. 2020 (arXiv 1908.03265) hold that Adam needs warmup because its step size
 1 / sqrt(nu_hat), an average of few gradients, has a large variance early on. Kalra & Barkeshli 2024
 (arXiv 2406.09405) hold that warmup keeps the effective sharpness from exceeding 1, the edge of
-stability. Warmup and rectification lower both, so they cannot tell. These can:
+stability. Warmup and rectification lower both, so they cannot decide. These can:
 
 - the full batch: gradients have no sampling variance, nor has the ratio, but the edge is there;
 - second moments first (Adam-2k): a ratio of little variance, steps of full size;
 - second moments first, then warmup: neither;
 - the learning rate: it moves the edge, and leaves the relative variance of the ratio alone.
 
-Both are measured along the same runs, as warmup_runs.py says. The *spread* is the relative variance
-of the ratio times f^2, with f the share that a step has of its full size, r_t or min(t, T) / T:
-what Liu et al. keep constant. For gradients from N(0, sigma^2) that of Adam is 1 / (2 (rho_t - 4)).
+Both are measured along the same runs (runs.py). The *spread*, which Liu et al. keep constant, is
+the relative variance of the ratio times f^2, with f the share that a step has of its full size, r_t
+or min(t, T) / T. For gradients from N(0, sigma^2) that of Adam is 1 / (2 (rho_t - 4)).
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -26,24 +26,22 @@ import numpy as np
 import optax
 import xarray as xr
 from hydra.utils import instantiate
-from jaxtyping import Array, Float
+from jaxtyping import Array
 
 import rodflow
 from experiments.configuration import config
 from experiments.configuration.ranges import DISTINCT, SOME, Positive, Seed, above, at_least, inside
 from experiments.setup import optimizers
-from experiments.studies.study import AbstractStudy
-from experiments.studies.warmup import figures as warmup_figures
-from experiments.studies.warmup import readings as warmup_readings
-from experiments.studies.warmup import runs as warmup_runs
-from rodflow.transforms import rectification
+from experiments.studies.study import AbstractStudy, Shown
+from experiments.studies.warmup import figures, runs, tables
+from experiments.studies.warmup.measures import RUNS, measured
 
 B1 = 0.9
 GRADIENTS = ("minibatch", "full batch")
 
 
 class Arm(NamedTuple):
-    """An intervention: steps of warmup (1 is none), steps that only second moments see, and eps."""
+    """An intervention: steps of warmup (1 is none), of second moments alone, and eps."""
 
     label: str
     chain: str
@@ -111,7 +109,7 @@ class Warmup(AbstractStudy):
             )
 
     def arms(self) -> list[Arm]:
-        """Every intervention, and gradient descent."""
+        """List every intervention, and gradient descent."""
         return [
             Arm("Adam", "adam"),
             *(Arm(f"Adam, warmup {length}", "adam", warmup=length) for length in self.warmups),
@@ -137,35 +135,40 @@ class Warmup(AbstractStudy):
             )
             for gradients in GRADIENTS
         ]
-        # With the full batch there is one member. Labels anew: joined, they keep the first's width.
+        # The full batch has one member. Labels anew: joined, they are as wide as the first part's.
         return (
             xr.concat(each, "gradients", "all", join="outer")
             .assign_coords(gradients=list(GRADIENTS), arm=[arm.label for arm in self.arms()])
             .assign_attrs(b2=self.b2, shown=self.shown, wait=self.wait)
         )
 
-    def _part(self, chain: str, gradients: str) -> xr.Dataset:
-        arms = [arm for arm in self.arms() if arm.chain == chain]
+    @staticmethod
+    def show(results: xr.Dataset) -> Shown:
+        found = measured(results)
+        return Shown(results, tables.tables(found), tables.findings(found), figures.draws(found))
+
+    def _task(self) -> runs.Task:
         chosen = config.load([*self.problem, f"data.size={self.train + self.test}"])
         dataset = instantiate(chosen.data)
-        shapes = {
-            "input_shape": dataset.inputs.shape[1:],
-            "output_shape": dataset.targets.shape[1:],
-        }
-        task = warmup_runs.task(instantiate(chosen.model, **shapes), dataset, self.train)
-        whole = gradients == "full batch"
-        # All members would be the same run.
+        shapes = (dataset.inputs.shape[1:], dataset.targets.shape[1:])
+        model = instantiate(chosen.model, input_shape=shapes[0], output_shape=shapes[1])
+        return runs.task(model, dataset, self.train)
+
+    def _part(self, chain: str, gradients: str) -> xr.Dataset:
+        arms = [arm for arm in self.arms() if arm.chain == chain]
+        task, whole = self._task(), gradients == "full batch"
+        # With the full batch all members would be the same run.
         members = 1 if whole else self.members
         times = np.unique(np.geomspace(1, self.steps, self.measurements).round().astype(int))
-        # Gradient descent has no ratio to measure: it stands among the accuracies alone.
+        # Gradient descent has no ratio to measure; it is shown among the accuracies only.
         measured = np.isin(np.arange(1, self.steps + 1), times) & (chain != "sgd")
 
-        def lane(arm: Float[Array, " 3"], learning_rate: Float[Array, ""], init: Array):
-            _, wait, _ = arm
-            return warmup_runs.run(
+        def member(values: dict[str, Array]) -> runs.Lane:
+            warmup, wait, eps = settings[values["arm"]]
+            return runs.run(
                 task,
-                self._optimizer(chain, learning_rate, *arm),
-                jax.random.fold_in(jax.random.key(self.seed), init),
+                self._optimizer(chain, values["learning_rate"], warmup, wait, eps),
+                jax.random.fold_in(jax.random.key(self.seed), values["init"]),
                 wait > 0,
                 measured,
                 members,
@@ -173,64 +176,50 @@ class Warmup(AbstractStudy):
                 int(max(arm.wait for arm in arms)),
             )
 
-        # Lanes in one axis: the compiler for CPUs fails on arrays of eight axes.
         settings = jnp.array([[arm.warmup, arm.wait, arm.eps] for arm in arms])
-        axes = (np.arange(len(arms)), np.array(self.learning_rates), np.arange(self.inits))
-        chosen_arm, rates, inits = (x.ravel() for x in np.meshgrid(*axes, indexing="ij"))
-        lanes = jax.jit(jax.vmap(lane))(settings[chosen_arm], jnp.asarray(rates), inits)
-        shape = (len(arms), 1, len(self.learning_rates), self.inits)
-        values = {
-            name: np.asarray(x).reshape(*shape, *x.shape[1:]) for name, x in lanes._asdict().items()
-        }
-        share = np.stack([self._share(arm, times) for arm in arms])
-        runs = ("arm", "gradients", "learning_rate", "init")
-        curves = dict.fromkeys(("loss", "sharpness", "variance"), ("step",))
-        last = {"histogram": ("step", "bin")} | curves
+        axes = {"arm": range(len(arms)), "learning_rate": self.learning_rates}
+        lanes = rodflow.sweep(member, axes | {"init": range(self.inits)})
+        last = {"histogram": ("step", "bin")}
+        last |= dict.fromkeys(("loss", "sharpness", "variance"), ("step",))
         results = xr.Dataset(
-            {name: ((*runs, *last.get(name, ("member",))), x) for name, x in values.items()},
+            {
+                name: ((*RUNS, *last.get(name, ("member",))), np.asarray(x)[:, None])
+                for name, x in lanes._asdict().items()
+            },
             {
                 "arm": [arm.label for arm in arms],
                 "gradients": [gradients],
-                "learning_rate": self.learning_rates,
+                "learning_rate": list(self.learning_rates),
                 "init": np.arange(self.inits),
                 "member": np.arange(members),
                 "step": np.arange(1, self.steps + 1),
-                "bin": (warmup_runs.EDGES[1:] + warmup_runs.EDGES[:-1]) / 2,
+                "bin": (runs.EDGES[1:] + runs.EDGES[:-1]) / 2,
             },
         )
         read = results[["sharpness", "variance"]].sel(step=times).rename(step="time")
-        read["share"] = (("arm", "time"), share)
+        read["share"] = (("arm", "time"), np.stack([share(arm, times, self.b2) for arm in arms]))
         read["spread"] = read.variance * read.share**2
         return results.drop_vars(["sharpness", "variance"]).merge(read)
 
     def _optimizer(
-        self,
-        chain: str,
-        learning_rate: Float[Array, ""],
-        warmup: Float[Array, ""],
-        wait: Float[Array, ""],
-        eps: Float[Array, ""],
+        self, chain: str, learning_rate: Array, warmup: Array, wait: Array, eps: Array
     ) -> optax.GradientTransformation:
-        """All arms of a chain are of one program: what differs is traced."""
+        """Build an arm; all arms of a chain are one program, their differences are traced."""
+        if chain == "sgd":
+            return optax.sgd(learning_rate)
+        if chain == "radam":
+            return optax.radam(learning_rate, B1, self.b2, threshold=4)
+        # The ramp begins when the parameters begin to move.
         ramp = optimizers.warmed_up(learning_rate, warmup)
+        adam = optax.adam(lambda count: ramp(count - wait), B1, self.b2, eps)
+        return rodflow.second_moments_first(adam, wait)
 
-        def adam() -> optax.GradientTransformation:
-            # The ramp begins when the parameters begin to move.
-            adam = optax.adam(lambda count: ramp(count - wait), B1, self.b2, eps)
-            return rodflow.second_moments_first(adam, wait)
 
-        return {
-            "adam": adam,
-            "radam": lambda: optax.radam(learning_rate, B1, self.b2, threshold=4),
-            "sgd": lambda: optax.sgd(learning_rate),
-        }[chain]()
+def share(arm: Arm, times: np.ndarray, b2: float) -> np.ndarray:
+    """Return the share that the steps of an arm have of their full size.
 
-    def _share(self, arm: Arm, times: np.ndarray) -> np.ndarray:
-        """Of the full size of a step; where RAdam does not adapt, there is no ratio to share."""
-        if arm.chain == "radam":
-            return np.nan_to_num(np.asarray(rectification(times, self.b2).r), nan=1.0)
-        return np.minimum(times / arm.warmup, 1.0)
-
-    tables = staticmethod(warmup_readings.tables)
-    figures = staticmethod(warmup_figures.figures)
-    findings = staticmethod(warmup_readings.findings)
+    Where RAdam does not adapt, there is no ratio to share.
+    """
+    if arm.chain == "radam":
+        return np.nan_to_num(np.asarray(rodflow.rectification(times, b2).r), nan=1.0)
+    return np.minimum(times / arm.warmup, 1.0)

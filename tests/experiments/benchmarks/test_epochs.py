@@ -16,6 +16,13 @@ def test_the_rod_flow_of_an_epoch_is_closer_than_its_stable_flows():
     assert before < 1e-3 < at_the_edge
 
 
+def test_the_least_multiplier_is_the_leftmost_of_all_records():
+    turn = np.array([[0.0, -0.5], [0.5, 0.0]])
+    assert epochs.least_multiplier(np.stack([np.diag([0.9, -0.7]), turn])) == -0.7
+    assert epochs.least_multiplier(np.stack([turn, turn])).real == 0
+    assert np.isnan(epochs.least_multiplier(np.stack([turn, turn * np.nan])))
+
+
 def test_every_order_has_all_points_once_in_an_epoch():
     for order, count in epochs.CASES:
         batches = np.sort(np.ravel(epochs.minibatches(order, count).batches))

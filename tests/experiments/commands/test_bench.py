@@ -1,21 +1,33 @@
-import argparse
-
 import pytest
 
+from experiments.analysis.table import Table
+from experiments.benchmarks import PARTS
 from experiments.commands import bench
 
 
-def test_parts_are_all_unless_some_are_named_and_a_wrong_one_is_told(capsys):
-    parser = argparse.ArgumentParser()
-    bench.add_parts(parser, {"cost": "of time", "lanes": "in one program"})
-    assert parser.parse_args([]).parts == ["cost", "lanes"]
-    assert parser.parse_args(["lanes"]).parts == ["lanes"]
+def test_help_says_what_there_is_to_measure(capsys):
     with pytest.raises(SystemExit):
-        parser.parse_args(["lanes", "costs"])
-    assert "costs: choose from cost, lanes" in capsys.readouterr().err
+        bench.main(["--help"])
+    said = capsys.readouterr().out
+    assert all(name in said and subject in said for name, subject in PARTS.items())
 
 
-def test_every_part_is_measured_by_something():
-    from experiments.benchmarks.__main__ import PARTS
+def test_an_unknown_part_is_refused_in_one_line(capsys):
+    with pytest.raises(SystemExit):
+        bench.main(["speed"])
+    *_, error = capsys.readouterr().err.splitlines()
+    assert f"speed: choose from {', '.join(PARTS)}" in error
 
-    assert list(bench.PARTS) == list(PARTS)
+
+def test_tables_and_sentences_of_a_part_are_printed(capsys, monkeypatch, tmp_path):
+    def made_up():
+        yield "a sentence with 10 numbers"
+        yield Table("a title", ["name", "number"], [["one", "1.5"]])
+
+    monkeypatch.setenv("JAX_COMPILATION_CACHE_DIR", str(tmp_path))
+    monkeypatch.setattr(bench, "part", lambda name: made_up)
+    bench.main(["cost"])
+    said = capsys.readouterr().out
+    assert "a sentence with 10 numbers" in said
+    assert "a title" in said and "1.5" in said
+    assert "[cost: 0 s]" in said

@@ -4,6 +4,7 @@ import pytest
 import yaml
 
 from experiments.storage import results
+from experiments.storage.job import Job, Kind
 
 TINY = (
     "optimizer=gd",
@@ -34,7 +35,8 @@ def test_a_run_leaves_its_folder(cli, tmp_path):
     assert "improvement" in done.stdout and "effective sharpness" in done.stdout
     (folder,) = (tmp_path / "runs").iterdir()
     assert folder.name.startswith("gd-")
-    assert {path.name for path in folder.iterdir()} == {"config.yaml", "results.nc", "figure.png"}
+    left = {path.name for path in folder.iterdir() if path.suffix != ".json"}
+    assert left == {".lock", "config.yaml", "results.nc", "figure.png"}
     assert yaml.safe_load((folder / "config.yaml").read_text())["num_steps"] == 20
     assert (folder / "figure.png").read_bytes().startswith(b"\x89PNG")
 
@@ -82,11 +84,23 @@ def test_a_folder_that_cannot_be_written_is_named_before_anything_is_computed(cl
 def test_a_full_disk_loses_nothing_that_was_written(cli, tmp_path):
     run = tmp_path / "run"
     run.mkdir()
-    (run / "results.nc").write_bytes(b"of an earlier run")
-    room = 8  # blocks, enough for config.yaml only
+    (run / "notes.txt").write_bytes(b"of the user")
+    room = 8  # blocks, enough for small files only
     done = cli(f"hydra.run.dir={run}", program=("-c", WITHOUT_COMPUTING), blocks=room)
     assert done.returncode == 1
     assert done.stderr == f"error: cannot use {run}/results.nc: File too large\n"
-    assert {path.name for path in run.iterdir()} == {"config.yaml", "results.nc"}
-    assert (run / "results.nc").read_bytes() == b"of an earlier run"
+    left = {path.name for path in run.iterdir() if path.suffix != ".json"}
+    assert left == {".lock", "config.yaml", "notes.txt"}
+    assert (run / "notes.txt").read_bytes() == b"of the user"
     assert "num_steps: 600" in (run / "config.yaml").read_text()
+
+
+def test_results_of_another_kind_are_never_replaced(cli, tmp_path):
+    run = tmp_path / "run"
+    with Job(run, Kind.SWEEP, {"run": "another"}, {}).working("of: a sweep\n"):
+        pass
+    done = cli(f"hydra.run.dir={run}", program=("-c", WITHOUT_COMPUTING))
+    assert done.returncode == 1
+    line = f"error: {run}/job.json is of another kind (sweep there, run here); choose another"
+    assert done.stderr.startswith(line) and done.stderr.count("\n") == 1
+    assert (run / "config.yaml").read_text() == "of: a sweep\n"

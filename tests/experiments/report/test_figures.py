@@ -2,9 +2,9 @@ from io import BytesIO
 
 import numpy as np
 import pytest
-from matplotlib.colors import to_rgb
 from matplotlib.image import imread
 
+from experiments.analysis.style import FLOWS, style
 from experiments.report import figures
 
 
@@ -48,13 +48,10 @@ def test_all_flows_are_drawn_each_in_its_own_way(cell):
         labels = [line.get_label() for line in panel.lines]
         assert len(looks) == len(labels)
         assert len([label for label in labels if label in known_labels()]) == flows
-    styles = [figures.style(name) for name in (*figures.FLOWS, "unknown")]
-    for different in zip(*styles, strict=True):
-        assert len({str(value) for value in different}) == len(styles)
 
 
 def known_labels():
-    return {figures.style(name).label for name in figures.FLOWS}
+    return {style(name).label for name in FLOWS}
 
 
 def test_of_several_seeds_the_first_is_drawn_unless_one_is_chosen(cell):
@@ -63,77 +60,3 @@ def test_of_several_seeds_the_first_is_drawn_unless_one_is_chosen(cell):
         drawn = next(line for line in distance.lines if line.get_label() == "rod flow")
         expected = cell.distance.sel(seed=seed, flow="rod")
         np.testing.assert_array_equal(drawn.get_ydata(), expected)
-
-
-def test_the_map_shows_every_cell(cell):
-    away = cell.assign_attrs(optimizer="gd")
-    away["effective_sharpness"] = away.effective_sharpness / 2
-    lost = cell.assign_attrs(problem="mlp").copy(deep=True)
-    lost["diverged_at"][:] = 30
-    lost["improvement"] *= np.nan
-    axes = figures.map_of([cell, away, lost]).axes[0]
-    texts = {text.get_position(): text.get_text() for text in axes.texts}
-    assert texts == {
-        (1, -0.16): "25.0", (1, 0.22): "(4.0)",
-        (0, -0.16): "25.0", (0, 0.22): "(4.0)",
-        (1, 0.84): "n/a", (1, 1.22): "(4.0) div.",
-    }  # fmt: skip
-    assert [bool(patch.get_hatch()) for patch in axes.patches] == [False, True, False]
-    assert [label.get_text() for label in axes.get_xticklabels()] == ["gd", "adam"]
-
-
-@pytest.mark.parametrize("kind", ["png", "pdf"])
-def test_files_are_the_same_every_time(cell, kind):
-    first, second = (figures.rendered(figures.map_of([cell]), kind) for _ in range(2))
-    assert first == second
-
-
-def test_black_text_is_legible_on_every_improvement():
-    channels = [to_rgb(figures.colour(value)) for value in (0, 0.1, 1, 10, np.inf)]
-    linear = np.where(
-        np.array(channels) <= 0.04045,
-        np.array(channels) / 12.92,
-        ((np.array(channels) + 0.055) / 1.055) ** 2.4,
-    )
-    contrast = (linear @ [0.2126, 0.7152, 0.0722] + 0.05) / 0.05  # WCAG 2
-    assert (contrast > 4.5).all()
-
-
-def test_the_latest_onset_is_one_that_never_comes(cell):
-    steps = cell.step.values
-    leaping = np.where(np.arange(len(steps)) < 3, 1e-6, 1.0)
-    flat = np.full(len(steps), 1e-6)
-
-    def with_extents(problem, oscillation, extent):
-        shape = ("seed", "flow", "step")
-        extents = np.broadcast_to(extent, cell.distance.transpose(*shape).shape)
-        seeds = cell.sizes["seed"]
-        return cell.assign(
-            oscillation=(("seed", "step"), np.stack([oscillation] * seeds)),
-            extent=(shape, extents),
-            ensemble_distance=cell.distance,
-            ensemble_loss_error=cell.loss_error,
-            hessians=cell.gradients,
-            thirds=cell.gradients,
-            flow_effective_sharpness=cell.distance,
-        ).assign_attrs(problem=problem, optimizer="adam")
-
-    on_time = with_extents("on time", leaping, leaping)
-    never, nothing = with_extents("never", leaping, flat), with_extents("nothing", flat, flat)
-    chosen = figures.latest([on_time, never, nothing], "rod")
-    assert chosen["adam"].attrs["problem"] == "never"
-    # Of those that are equally late the one that is further away, if it does not diverge.
-    rod = cell.flow == "rod"
-    further, lost = (
-        never.assign(ensemble_distance=cell.distance.where(rod, away * cell.distance)).assign_attrs(
-            problem=name
-        )
-        for name, away in (("further", 2.0), ("lost", np.nan))
-    )
-    chosen = figures.latest([never, further, lost], never.flow.values[-1])
-    assert chosen["adam"].attrs["problem"] == "further"
-    third = [f for f in never.flow.values if f not in ("stable", "rod")]
-    names = ["covariance_1" if f in third else f for f in never.flow.values]
-    named = never.assign_coords(flow=names)
-    figure = figures.onset([named])
-    assert [axes.get_title(loc="left") for axes in figure.axes] == ["never, adam", ""]

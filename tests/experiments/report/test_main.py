@@ -12,12 +12,13 @@ import pytest
 import xarray as xr
 from matplotlib.figure import Figure
 
-from experiments.report import __main__ as report
-from experiments.report import cells, page
+from experiments.commands.report import main
+from experiments.report import cells, output, page
 from experiments.report.series import rounded, series
 from experiments.storage import results
 from experiments.studies import running as parts
 from experiments.studies.rectification.study import Rectification
+from experiments.studies.study import shown_of
 
 CHROMIUM = next(
     filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None
@@ -94,6 +95,12 @@ def another_study(tmp_path):
     return parts.run(study, tmp_path, "name: rectification", lambda *_: None)
 
 
+def drawn(results):
+    """The study with its figures, as a page has it."""
+    shown = shown_of(results)
+    return shown, shown.figures()
+
+
 @pytest.fixture
 def run(study, tmp_path):
     """The folder of a study."""
@@ -158,26 +165,21 @@ def test_every_cell_has_a_name_of_its_own(cell):
     assert cells.slugs([cell.assign_attrs(problem="../..", optimizer="/")]) == ["-2"]
 
 
-def test_figures_of_two_runs_of_one_study_are_both_kept(another_study, tmp_path, monkeypatch):
-    monkeypatch.setattr(Rectification, "figures", lambda results: {"one": Figure()})
-    files = report.draw([], [another_study, another_study], tmp_path)
+def test_figures_of_two_runs_of_one_study_are_both_kept(tmp_path):
+    files = output.draw([], [{"one": Figure()}, {"one": Figure()}], tmp_path)
     assert [file.name for file in files] == ["one.png", "one.pdf", "one-2.png", "one-2.pdf"]
     assert all(file.exists() for file in files)
 
 
-def test_two_runs_of_one_study_are_told_apart_by_their_folders(
-    another_study, tmp_path, monkeypatch, capsys
-):
-    monkeypatch.setattr(Rectification, "figures", lambda results: {})
+def test_two_runs_of_one_study_are_told_apart_by_their_folders(another_study, tmp_path):
     runs = tmp_path / "runs"
     for name in ("first", "second"):
         (runs / name).mkdir(parents=True)
         results.save(another_study, runs / name / "results.nc")
     _, studies = cells.load_all([runs])
-    texts = [page.study_section(each).findtext("p") or "" for each in studies]
+    texts = [page.study_section(each, {}).findtext("p") or "" for each in studies]
     assert [text.partition(" · ")[0] for text in texts] == ["folder first", "folder second"]
-    report.print_markdown([runs])
-    assert f"**{Rectification.title}** (second)" in capsys.readouterr().out
+    assert f"**{Rectification.title}** (second)" in output.markdown([runs])
 
 
 @pytest.mark.parametrize("shown", [["--markdown"], ["--no-figures"]])
@@ -188,7 +190,7 @@ def test_results_of_another_version_of_a_study_are_one_line(another_study, tmp_p
     with pytest.raises(
         SystemExit, match=r"^error: cannot show the results in old: they are of anot"
     ):
-        report.main([str(tmp_path / "old"), *shown])
+        main([str(tmp_path / "old"), *shown])
 
 
 def test_a_sweep_is_left_out_and_refused_alone(cell, tmp_path):
@@ -227,7 +229,7 @@ def test_command_line_leaves_page_and_figures(cli, cell, tmp_path):
 @pytest.mark.slow
 def test_a_study_of_another_kind_stands_beside_the_cells(cli, cell, tmp_path):
     tiny = ("trajectories=10", "simulated_steps=20", "steps=10")
-    command = ("study=rectification", *(f"study.{key}" for key in tiny))
+    command = ("experiment=rectification", *(f"experiment.{key}" for key in tiny))
     done = cli(*command, program=("-m", "experiments", "study"))
     assert (done.returncode, done.stderr) == (0, "")
     assert "not rectified" in done.stdout and "runs/rectification" in done.stdout
@@ -235,16 +237,16 @@ def test_a_study_of_another_kind_stands_beside_the_cells(cli, cell, tmp_path):
     names = {path.name for path in (run / "rectification").iterdir()}
     assert names == {"config.yaml", "results.nc", "rectification.png", ".lock"}
     results.save(cell, run / "results.nc")
-    report.main([str(run)])
+    main([str(run)])
     text = (run / "report.html").read_text()
     assert "data:image/png;base64," in text
     assert "How large is the variance" in text and "vit" in text
-    assert "1 studies of another kind" in text
+    assert "1 studies" in text
     assert (run / "figures" / "rectification.pdf").read_bytes().startswith(b"%PDF")
 
 
 def test_without_figures_the_page_is_alone(run, tmp_path, capsys):
-    report.main([str(run), "--no-figures", "--output", str(tmp_path / "new" / "page.html")])
+    main([str(run), "--no-figures", "--output", str(tmp_path / "new" / "page.html")])
     assert [path.name for path in (tmp_path / "new").iterdir()] == ["page.html"]
     assert capsys.readouterr().out == f"report: {tmp_path}/new/page.html\n"
 
@@ -282,7 +284,7 @@ def test_bad_input_is_one_line(cell, tmp_path, capsys, damage, reason):
     elif damage == "not netcdf":
         (run / "results.nc").write_text("something else")
     with pytest.raises(SystemExit) as caught:
-        report.main([str(run), "--no-figures", "--output", str(run / "page.html")])
+        main([str(run), "--no-figures", "--output", str(run / "page.html")])
     assert str(caught.value) == "error: " + reason.format(run=run)
     assert capsys.readouterr().out == ""
 
@@ -316,7 +318,7 @@ def opened(text, folder):
 @pytest.mark.skipif(CHROMIUM is None, reason="there is no chromium to open the report with")
 def test_a_browser_draws_the_panels(study, another_study, tmp_path):
     """Of the cells: the section of a study of another kind comes before theirs."""
-    text = page.render(study, [another_study])
+    text = page.render(study, [drawn(another_study)])
     shown = opened(text.replace("</body>", f"<script>{READER}</script></body>"), tmp_path)
     tags = {tag: attributes for tag, attributes in shown.attributes if tag in ("html", "body")}
     assert "data-errors" not in tags["html"], tags["html"]
@@ -332,14 +334,14 @@ def test_a_browser_draws_the_panels(study, another_study, tmp_path):
 
 @pytest.mark.skipif(CHROMIUM is None, reason="there is no chromium to open the report with")
 def test_a_browser_opens_a_page_of_studies_alone(another_study, tmp_path):
-    shown = opened(page.render([], [another_study]), tmp_path)
+    shown = opened(page.render([], [drawn(another_study)]), tmp_path)
     (root,) = [attributes for tag, attributes in shown.attributes if tag == "html"]
     assert "data-errors" not in root and "How large is the variance" in shown.text("h2")
 
 
 def test_the_tables_of_a_readme_are_printed(cell, tmp_path, capsys):
     results.save(cell, tmp_path / "results.nc")
-    report.main([str(tmp_path), "--markdown"])
+    main([str(tmp_path), "--markdown"])
     out = capsys.readouterr().out
     assert "| --- |" in out and "cells reached the edge" in out
     assert [path.name for path in tmp_path.iterdir()] == ["results.nc"]

@@ -1,7 +1,5 @@
 from io import StringIO
 
-import numpy as np
-import pytest
 from rich.console import Console
 
 from experiments.report import terminal
@@ -31,9 +29,24 @@ def test_divergence_is_said(results):
     assert "the stable flow diverged at step 57" in terminal.remarks(results)
 
 
-@pytest.mark.parametrize(
-    ("value", "text"),
-    [(0.0, "0"), (24.13, "24.1"), (0.04567, "0.0457"), (1.2e-7, "1.2e-07"), (np.nan, "nan")],
-)
-def test_numbers_have_three_digits(value, text):
-    assert terminal._number(value) == text
+def test_the_table_of_a_grid_has_a_place_for_every_cell(cell):
+    other = cell.assign_attrs(problem="mlp, digits", optimizer="heavy_ball")
+    table = terminal.grid_table([cell, other])
+    assert [column.header for column in table.columns] == ["", "heavy\nball", "adam"]
+    assert [list(column.cells) for column in table.columns] == [
+        ["vit", "mlp\ndigits"],
+        ["", "25.0\n[dim]4.0[/dim]"],
+        ["25.0\n[dim]4.0[/dim]", ""],
+    ]
+    remarks = terminal.grid_remarks([cell, other]).splitlines()
+    assert remarks[0].startswith("rod: 2 of 2 cells reached the edge of stability")
+    assert len(remarks) == 2
+
+
+def test_the_table_of_a_sweep_has_quantiles_over_its_lanes(cell):
+    swept = cell.assign(improvement=cell.improvement.where(cell.seed != 7))
+    text = StringIO()
+    Console(width=100, file=text).print(terminal.sweep_table(swept))
+    assert "3 lanes (seed 3), 0 diverged, 3 at the edge" in " ".join(text.getvalue().split())
+    (row,) = [line for line in text.getvalue().splitlines() if line.startswith("│ rod ")]
+    assert [entry.strip() for entry in row.split("│")[1:-1]] == ["rod", "37.5", "27.5", "47.5", "0"]

@@ -10,9 +10,10 @@ from pathlib import Path
 import pytest
 import xarray as xr
 
+from experiments.configuration.config import load_study
 from experiments.runs import grid
 from experiments.storage import results
-from experiments.configuration.config import load_study
+from experiments.storage.job import Job, Kind
 
 ROOT = Path(__file__).parents[3]
 
@@ -49,7 +50,7 @@ def test_a_missing_learning_rate_is_named(tmp_path):
 @pytest.mark.parametrize(
     ("override", "message"),
     [
-        ("+seed=1", "seed: no such key"),  # the cells of a grid have their own
+        ("+seed=1", "seed: no such key"),
         ("grid.seeds=[]", "grid.seeds is empty"),
         ("grid.seeds=[1,1]", "names one of them twice"),
         ("grid.seeds=[-1]", "grid.seeds=-1 is out of range"),
@@ -65,14 +66,34 @@ def test_a_grid_that_makes_no_sense_is_refused(override, message):
         load_study(["study=tiny", override])
 
 
-def test_an_error_in_a_cell_is_raised_and_the_workers_end(tmp_path):
+def run(cells, folder, report=lambda *progress: None):
+    return grid.run(cells, folder, "of: tests\n", 1, report)
+
+
+def test_damaged_results_are_named_before_anything_is_computed(tmp_path):
     first, *others = grid.cells_of(load_study(["study=tiny"]), tmp_path)
     first.folder.mkdir(parents=True)
     (first.folder / "results.nc").write_bytes(b"not results")
     with pytest.raises(ValueError, match=r"narrow/gd/results\.nc is damaged"):
-        grid.run([first, *others], 1, lambda *report: None)
+        run([first, *others], tmp_path)
+    assert [path for path in tmp_path.rglob("*.*")] == [first.folder / "results.nc"]
     assert (first.folder / "results.nc").read_bytes() == b"not results"
+
+
+def test_an_error_in_a_cell_is_raised_and_the_workers_end(tmp_path):
+    cells = grid.cells_of(load_study(["study=tiny"]), tmp_path)
+    (tmp_path / "narrow").write_bytes(b"not a folder")
+    with pytest.raises(OSError, match="Not a directory"):
+        run(cells, tmp_path)
     assert not multiprocessing.active_children()
+
+
+def test_a_grid_leaves_the_folder_of_another_kind_alone(tmp_path):
+    with Job(tmp_path, Kind.RUN, {}).working("of: a run\n"):
+        pass
+    with pytest.raises(ValueError, match=r"is of another kind \(run there, grid here\)"):
+        run(grid.cells_of(load_study(["study=tiny"]), tmp_path), tmp_path)
+    assert (tmp_path / "config.yaml").read_text() == "of: a run\n"
 
 
 def study_process(folder, cache, *settings, **options):
@@ -122,7 +143,7 @@ def test_twenty_kills_change_no_bit(tmp_path):
     for name, cell in found.items():
         xr.testing.assert_identical(cell, expected[name])
     left = {path.name for path in (tmp_path / "killed").rglob("*") if path.is_file()}
-    assert left == {".lock", "config.yaml", "results.nc", "seconds.json"}
+    assert left == {".lock", "job.json", "config.yaml", "results.nc", "seconds.json"}
 
 
 @pytest.mark.slow

@@ -1,12 +1,54 @@
 import pytest
+import xarray as xr
 
-from experiments.runs import single as edge
 from experiments.configuration.config import load
+from experiments.runs import single
 
 
 @pytest.mark.parametrize("records", [1, 7, 40, 60, 61])
 def test_pieces_are_equal_and_many(records):
     config = load([f"num_steps={10 * records}"])
-    chunk = edge._chunk(config)
+    chunk = single.chunk_of(config)
     assert records % chunk == 0
-    assert records // chunk >= min(records, edge.CHUNKS)
+    assert records // chunk >= min(records, single.CHUNKS)
+
+
+def ignore(*progress):
+    pass
+
+
+@pytest.fixture
+def quick(monkeypatch):
+    """Runs that take no time; what was run."""
+    ran = []
+
+    def run(config, report):
+        ran.append(config.num_steps)
+        return xr.Dataset({"steps": config.num_steps})
+
+    monkeypatch.setattr(single, "run", run)
+    return ran
+
+
+def test_a_finished_run_is_shown_again_and_not_replaced(tmp_path, quick):
+    first = single.run_in(tmp_path, load(["num_steps=20"]), "of: tests\n", ignore)
+    again = single.run_in(tmp_path, load(["num_steps=20"]), "another: text\n", ignore)
+    xr.testing.assert_identical(first, again)
+    with pytest.raises(ValueError, match=r"num_steps: 20 there, num_steps: 40 here"):
+        single.run_in(tmp_path, load(["num_steps=40"]), "another: text\n", ignore)
+    assert quick == [20]
+    assert (tmp_path / "config.yaml").read_text() == "of: tests\n"
+    assert first.attrs["kind"] == "run"
+
+
+def test_two_runs_at_once_do_not_share_a_folder(tmp_path, monkeypatch):
+    """Not even of the same configuration; the second one leaves everything as it is."""
+
+    def run(config, report):
+        with pytest.raises(ValueError, match="in use by another run"):
+            single.run_in(tmp_path, config, "second: true\n", ignore)
+        return xr.Dataset({"steps": config.num_steps})
+
+    monkeypatch.setattr(single, "run", run)
+    single.run_in(tmp_path, load(), "first: true\n", ignore)
+    assert (tmp_path / "config.yaml").read_text() == "first: true\n"

@@ -12,11 +12,11 @@ import numpy as np
 import pytest
 import xarray as xr
 
-from experiments.configuration import config
-from experiments.setup import optimizers
 from experiments import problems
-from experiments.storage import results
+from experiments.configuration import config
 from experiments.runs import sweep
+from experiments.setup import optimizers
+from experiments.storage import results
 
 ROOT = Path(__file__).parents[3]
 TINY = (
@@ -103,11 +103,29 @@ def test_every_lane_is_the_run_of_its_numbers(tmp_path, optax_run):
     # What is there is not computed again, is what was returned, and is not taken for another.
     assert reported[-1] == (2, 2)
     left = {path.name for path in tmp_path.iterdir()}
-    assert left == {".lock", "config.yaml", "index.json", "results.nc"}
+    assert left == {".lock", "config.yaml", "job.json", "results.nc", "seconds.json"}
     xr.testing.assert_identical(found, sweep.run(swept, "of: tests\n", lambda *counts: None))
     other = configured(tmp_path, "sweep.segment=4", "num_steps=6")
-    with pytest.raises(ValueError, match=r"index\.json is of another configuration \(num_steps: 4"):
+    with pytest.raises(ValueError, match=r"results\.nc is of another configuration \(num_steps: 4"):
         sweep.run(other, "", lambda *counts: None)
+
+
+def test_segments_of_another_sweep_are_refused_even_if_nothing_else_tells(tmp_path, monkeypatch):
+    def computer(swept):
+        return lambda segment: xr.Dataset({"loss": ("lane", swept.lanes(segment)["seed"])})
+
+    def killed(*arguments):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(sweep, "computer", computer)
+    monkeypatch.setattr(sweep, "assembled", killed)
+    with pytest.raises(KeyboardInterrupt):
+        sweep.run(configured(tmp_path, "sweep.segment=4"), "first: true\n", lambda *counts: None)
+    (tmp_path / "job.json").unlink()
+    other = "sweep.axes=['optimizer.hyperparameters.b1=0,.5','seed=6,7,8']"
+    with pytest.raises(ValueError, match=r"pieces/0000.\.nc is of another config.*3 there, 6 here"):
+        sweep.run(configured(tmp_path, "sweep.segment=4", other), "", lambda *counts: None)
+    assert (tmp_path / "config.yaml").read_text() == "first: true\n"
 
 
 # The application, which leaves a line for every segment that it begins.
@@ -120,7 +138,7 @@ computer = sweep.computer
 def recorded(swept):
     compute = computer(swept)
     def begin(segment):
-        assert not (swept.folder / "segments" / f"{segment:05d}.nc").exists()
+        assert not (swept.folder / "pieces" / f"{segment:05d}.nc").exists()
         with open("journal", "a") as journal:
             journal.write(f"{os.getpid()} {segment}\\n")
         time.sleep(PAUSE)
@@ -228,7 +246,7 @@ def check_same(hosts, uninterrupted, kills):
     begun = [segment for _, segment in hosts.begun]
     assert set(begun) == set(range(50))
     assert len(begun) <= 50 + kills
-    assert not list(hosts.folder.glob("segments/*"))
+    assert not list(hosts.folder.glob("pieces/*"))
 
 
 @pytest.mark.slow

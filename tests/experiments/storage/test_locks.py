@@ -1,15 +1,15 @@
+import errno
 import subprocess
 import sys
 import time
 
 import pytest
 
-from experiments.storage.locks import alone_in, claimed
+from experiments.storage.locks import claimed
 
 HOLDER = """
 import sys, time
 from pathlib import Path
-from experiments.storage.locks import alone_in
 from experiments.storage.locks import claimed
 with claimed(Path(sys.argv[1])) as mine:
     print(mine, flush=True)
@@ -39,9 +39,11 @@ def test_a_claim_ends_with_its_process(tmp_path):
     holder.communicate()
 
 
-def test_two_runs_do_not_share_a_folder(tmp_path):
-    inner = alone_in(tmp_path)
-    with alone_in(tmp_path), pytest.raises(ValueError, match="in use by another run"), inner:
-        pass
-    with alone_in(tmp_path):
-        pass
+def test_a_file_system_without_locks_is_told_with_the_file(tmp_path, monkeypatch):
+    def refuse(*args):
+        raise OSError(errno.ENOLCK, "No locks available")
+
+    monkeypatch.setattr("fcntl.flock", refuse)
+    refused = pytest.raises(OSError, match=r"No locks available: '.*claim'")
+    with refused, claimed(tmp_path / "claim"):
+        pytest.fail("never claimed")

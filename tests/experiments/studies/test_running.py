@@ -6,9 +6,9 @@ from typing import ClassVar
 import pytest
 import xarray as xr
 
-from experiments.storage import results
+from experiments.storage.job import provenance
 from experiments.studies import running as parts
-from experiments.studies.study import AbstractStudy
+from experiments.studies.study import AbstractStudy, Shown
 
 
 @dataclass(frozen=True)
@@ -36,16 +36,8 @@ class Squares(AbstractStudy):
         return xr.concat(parts.values(), "number", combine_attrs="drop")
 
     @staticmethod
-    def tables(results):
-        return []
-
-    @staticmethod
-    def figures(results):
-        return {}
-
-    @staticmethod
-    def findings(results):
-        return []
+    def show(results):
+        return Shown(results, [], [], {})
 
 
 def ignore(*progress):
@@ -56,24 +48,17 @@ def test_a_study_continues_with_the_part_that_was_not_done(tmp_path):
     broken = Squares([2, 3, 4], broken=3)
     with pytest.raises(KeyboardInterrupt):
         parts.run(broken, tmp_path, "configuration", ignore)
-    assert {path.name for path in tmp_path.iterdir()} == {"config.yaml", "part-2.nc"}
+    assert [path.name for path in tmp_path.glob("pieces/*.nc")] == ["2.nc"]
     whole = Squares([2, 3, 4])
     joined = parts.run(whole, tmp_path, "configuration", ignore)
     assert whole.computed == [3, 4]
     assert joined.square.values.tolist() == [4, 9, 16]
-    assert {path.name for path in tmp_path.iterdir()} == {"config.yaml", "results.nc"}
+    left = {path.name for path in tmp_path.iterdir()}
+    assert left == {".lock", "job.json", "config.yaml", "results.nc", "seconds.json"}
     # Finished: shown again, not computed again.
     again = Squares([2, 3, 4])
     assert parts.run(again, tmp_path, "configuration", ignore).identical(joined)
     assert not again.computed
-
-
-def test_what_a_kill_has_left_goes_with_the_next_look(tmp_path):
-    parts.run(Squares([2]), tmp_path, "one", ignore)
-    for name in ("part-2.nc", ".results.nc.1.tmp"):
-        (tmp_path / name).write_bytes(b"")
-    parts.run(Squares([2]), tmp_path, "one", ignore)
-    assert {path.name for path in tmp_path.iterdir()} == {"config.yaml", "results.nc"}
 
 
 def test_progress_counts_the_parts(tmp_path):
@@ -82,25 +67,28 @@ def test_progress_counts_the_parts(tmp_path):
     assert seen == [("2", 0, 2), ("2", 1, 2), ("3", 1, 2), ("3", 2, 2)]
 
 
-@pytest.mark.parametrize("name", ["part-2.nc", "results.nc"])
+@pytest.mark.parametrize("name", ["2.nc", "results.nc"])
 def test_what_is_damaged_or_of_another_configuration_is_named_and_stays(tmp_path, name):
-    study = Squares([2, 3], broken=3 if name.startswith("part") else None)
+    study = Squares([2, 3], broken=3 if name == "2.nc" else None)
     with contextlib.suppress(KeyboardInterrupt):
         parts.run(study, tmp_path, "one", ignore)
-    path = tmp_path / name
+    (path,) = tmp_path.rglob(name)
     content = path.read_bytes()
-    with pytest.raises(ValueError, match=f"{name} is of another configuration"):
+    with pytest.raises(ValueError, match=r"is of another configuration \(one there, another here"):
         parts.run(Squares([2, 3]), tmp_path, "another", ignore)
     assert (tmp_path / "config.yaml").read_text() == "one"
     assert path.read_bytes() == content
     path.write_bytes(content[:100])
-    with pytest.raises(ValueError, match=f"{name} is damaged"):
-        parts.run(Squares([2, 3]), tmp_path, "one", ignore)
-    assert path.read_bytes() == content[:100]
+    again = Squares([2, 3])
+    with pytest.raises(ValueError, match=rf"{name} is damaged.*; delete it to have it computed"):
+        parts.run(again, tmp_path, "one", ignore)
+    assert path.read_bytes() == content[:100] and not again.computed
+    path.unlink()
+    assert parts.run(again, tmp_path, "one", ignore).square.values.tolist() == [4, 9]
 
 
 def test_the_results_say_what_made_them(tmp_path):
     attrs = parts.run(Squares([2]), tmp_path, "configuration", ignore).attrs
     assert attrs["study"].endswith("Squares") and attrs["title"] == Squares.title
     assert attrs["configuration"] == "configuration"
-    assert attrs["source"] == results.source()
+    assert attrs["kind"] == "study" and attrs.items() >= provenance().items()

@@ -1,7 +1,8 @@
 import numpy as np
 import xarray as xr
 
-from experiments.studies.beyond_networks import tables as shown
+from experiments.studies.beyond_networks.measures import measured
+from experiments.studies.study import shown_of
 
 
 def results_of(losses):
@@ -28,20 +29,25 @@ def results_of(losses):
             "method": ["adam_default", "adam"],
             "seed": [0],
         },
+        {"study": "experiments.studies.beyond_networks.study.BeyondNetworks"},
     )
 
 
 def test_losses_that_cannot_be_told_from_the_infimum_share_a_place():
-    assert shown.ranks(results_of([1e-2, 1e-9])).values.ravel().tolist() == [2, 1]
-    assert shown.ranks(results_of([1e-13, 0.0])).values.ravel().tolist() == [1.5, 1.5]
-    assert shown.ranks(results_of([np.nan, 3.0])).values.ravel().tolist() == [2, 1]
+    assert measured(results_of([1e-2, 1e-9])).place.values.ravel().tolist() == [2, 1]
+    assert measured(results_of([1e-13, 0.0])).place.values.ravel().tolist() == [1.5, 1.5]
+    assert measured(results_of([np.nan, 3.0])).place.values.ravel().tolist() == [2, 1]
 
 
 def test_it_can_be_shown():
-    results = results_of([1e-2, 1e-9])
-    tables = shown.tables(results)
-    assert tables[0].rows[0] == ["linear, minibatch", "0.0100", "**1e-9**"]
-    findings = " ".join(shown.findings(results))
+    shown = shown_of(results_of([1e-2, 1e-9]))
+    assert shown.tables[0].rows[0] == ["linear, minibatch", "0.0100", "**1e-9**"]
+    findings = " ".join(shown.findings)
     assert "Adam, default: mean rank 2.00" in findings
     assert "100 to 100 times its default (0.00100); tuning divides" in findings
-    assert set(shown.figures(results)) == {"losses-minibatch", "ranks"}
+    losses, ranks = shown.figures().items()
+    assert losses[0] == "losses-minibatch" and len(losses[1].axes[0].lines) == 2
+    assert ranks[0] == "ranks" and [text.get_text() for text in ranks[1].axes[0].texts] == [
+        "2",
+        "1",
+    ]

@@ -5,10 +5,8 @@ import xarray as xr
 from experiments.configuration.functions import Loss
 from experiments.storage import results
 from experiments.studies import running as parts
-from experiments.studies.coevolution.lanes import Outcome, Program
-from experiments.studies.coevolution.statistics import at_ends, score
 from experiments.studies.coevolution.study import Coevolution
-from experiments.studies.study import markdown
+from experiments.studies.study import markdown, shown_of
 
 NAME = "experiments.studies.coevolution.study.Coevolution"
 SETTINGS = {
@@ -88,54 +86,13 @@ def finished(tmp_path, coevolution, made):
     return results.load(tmp_path / "results.nc")
 
 
-def test_a_diverged_run_has_the_loss_at_initialization():
-    final, initial = np.array([np.inf, 5.0, 0.1, np.nan]), np.array([2.0, 2.0, 2.0, np.nan])
-    np.testing.assert_allclose(score(final, initial), -np.log10([2, 2, 0.1, np.nan]))
-
-
-def test_the_ends_of_a_grid():
-    def ends(losses):
-        losses = np.array(losses)[None, :, None]
-        initial = np.where(np.isnan(losses), np.nan, 1.0)
-        return tuple(bool(end[0]) for end in at_ends(score(losses, initial), initial))
-
-    assert ends([np.nan, 0.1, 0.2, 0.3]) == (True, False)
-    assert ends([0.3, 0.2, 0.1, np.nan]) == (False, True)
-    assert ends([0.3, 0.1, 0.2]) == (False, False)
-    assert ends([1.0, np.inf, 2.0]) == (False, False)  # nothing was learned
-
-
-def test_grids_are_continued_until_the_best_is_inside():
-    coevolution = study(widening=2)
-    rates = 10.0 ** (0.5 * coevolution._grid)
-    # Best at the 3rd point above the middle for even architectures, and far off the grid for odd.
-    asked = []
-
-    def program(genomes, chosen, seeds):
-        asked.append(len(chosen))
-        best = np.where(np.asarray(genomes.residual) == residual[0], 1.5, -9)
-        final = 10 ** (-1 + 0.1 * abs(np.log10(chosen) - best))
-        return Outcome(np.full(len(chosen), 100.0), final, np.zeros(len(chosen)))
-
-    residual = np.asarray(coevolution._genomes().residual)
-    found = coevolution._searched(program, rates)
-    tried = ~np.isnan(found.initial[..., 0])
-    points = coevolution._grid
-    inside, outside = residual == residual[0], residual != residual[0]
-    assert (tried[inside] == ((points >= -2) & (points <= 4))).all()
-    assert (tried[outside] == (points <= 2)).all()
-    assert asked == [12 * 5 * 4, 12 * 2 * 4, outside.sum() * 2 * 4]
-    low, high = at_ends(score(found.final, found.initial)[..., :2], found.initial[..., :2])
-    assert (low == outside).all() and not high.any()
-
-
 def test_a_planted_interaction_is_found_and_said(tmp_path):
     coevolution = study()
     found = finished(tmp_path, coevolution, made_up(coevolution, suits=0.5))
     assert list(found.optimizer.values) == ["sgd", "adam", "lion", "adam_rotated"]
     assert float(found.diagonal_advantage) > 0.3 and float(found.p_value) < 0.05
     assert float(found.p_value) < 0.05 and not found.edge_hit.any() and found.learned.all()
-    text = markdown(found)
+    text = markdown(shown_of(found))
     assert "- Architectures suit the optimizer that they were selected under" in text
     assert "Limits:" in text and "| adam_rotated |" in text
     assert "Adam is not shown to depend on the basis" in text
@@ -149,7 +106,7 @@ def test_which_basis_is_better_is_said(tmp_path, factor, said):
     coevolution = study()
     made = made_up(coevolution)
     made["adam_rotated"]["loss"] = factor * made["adam_rotated"]["loss"]
-    text = markdown(finished(tmp_path, coevolution, made))
+    text = markdown(shown_of(finished(tmp_path, coevolution, made)))
     assert f"Adam is {said}" in text
 
 
@@ -157,11 +114,15 @@ def test_without_interaction_nothing_is_claimed(tmp_path):
     coevolution = study(optimizers={"sgd": 0.1, "adam": 0.01, "lion": 0.001})
     found = finished(tmp_path, coevolution, made_up(coevolution))
     assert abs(float(found.diagonal_advantage)) < 0.1
-    text = markdown(found)
+    text = markdown(shown_of(found))
     assert "It is not shown that architectures suit" in text
     assert "Adam is not told from the others" in text and "basis" not in text
-    drawn = Coevolution.figures(found)
-    assert len(drawn) == 3 and all(figure.axes for figure in drawn.values())
+    drawn = shown_of(found).figures()
+    assert {name: len(figure.axes) for name, figure in drawn.items()} == {
+        "coevolution_transfer": 3,
+        "coevolution_learning_rates": 3,
+        "coevolution_sharpness": 3,
+    }
 
 
 def test_what_is_within_rounding_of_nothing_is_nothing(tmp_path):
@@ -171,12 +132,12 @@ def test_what_is_within_rounding_of_nothing_is_nothing(tmp_path):
         made[name]["loss"] = factor * made["sgd"]["loss"].drop_vars("optimizer")
     found = finished(tmp_path, coevolution, made)
     assert (found.interaction == 0).all() and found.diagonal_advantage_high == 0
-    assert "It is not shown that architectures suit" in markdown(found)
+    assert "It is not shown that architectures suit" in markdown(shown_of(found))
 
 
 def test_what_lanes_are_worth_is_said_with_a_bound(tmp_path):
     coevolution = study()
-    text = markdown(finished(tmp_path, coevolution, made_up(coevolution)))
+    text = markdown(shown_of(finished(tmp_path, coevolution, made_up(coevolution))))
     assert "Lanes run 3.0 times as fast as a loop" in text
     assert "no program of these gradients is more than 5.0 times faster" in text
     # 240 compilations of a second and runs of .2 s, against one of 3 s and runs of .1 s.
@@ -188,16 +149,6 @@ def test_optimizers_are_checked():
         study(optimizers={"sgd": 0.1, "newton": 1.0})
     with pytest.raises(ValueError, match="at least two"):
         study(optimizers={"adam": 0.1, "adam_rotated": 0.1})
-
-
-def test_lanes_are_independent_and_need_not_fill_the_program():
-    genomes = study()._genomes()
-    program = Program(lambda genome, rate, seed: genome.width * rate + seed, 5)
-    rates, seeds = np.linspace(1, 2, 12), np.arange(12)
-    np.testing.assert_allclose(
-        program(genomes, rates, seeds), genomes.width * rates + seeds, rtol=1e-6
-    )
-    assert program.runs == 12 and program.compile_seconds > 0
 
 
 @pytest.mark.slow
@@ -216,4 +167,4 @@ def test_a_study_from_beginning_to_end(tmp_path):
     first = found.initial.isel(optimizer=0, point=int(abs(found.point).argmin("point")))
     expected = first.where(tried).transpose(*found.initial.dims)
     np.testing.assert_allclose(found.initial, expected, rtol=1e-5)
-    assert "eff. sharpness" in markdown(found)
+    assert "eff. sharpness" in markdown(shown_of(found))

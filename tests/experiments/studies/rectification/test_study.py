@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from experiments.studies.rectification.study import Rectification
-from experiments.studies.study import markdown
+from experiments.studies.study import markdown, shown_of
 
 
 @pytest.fixture(scope="module")
@@ -41,6 +41,7 @@ def test_the_adaptive_ratio_of_one_gradient_is_its_inverse(results):
 
 
 def test_it_can_be_shown(results):
-    text = markdown(results)
+    shown = shown_of(results)
+    text = markdown(shown)
     assert "| theory |" in text and "from step 20 on" in text
-    assert list(Rectification.figures(results)) == ["rectification"]
+    assert [len(figure.axes) for figure in shown.figures().values()] == [4]

@@ -24,5 +24,21 @@ def test_the_exponent_of_the_best_rate_is_that_of_the_law():
         {"scaled": ["rmsprop", "rf_rmsprop"], "batch_size": sizes, "scaling_seed": [0]},
     )
     for method, power in measures.EXPONENTS.items():
-        assert measures.exponent(results, method) == pytest.approx(power, abs=1e-3)
-        assert measures.best_rates(results, method)[1].all()
+        best = measures.best_rates(results.sel(scaled=method))
+        assert best.exponent == pytest.approx(power, abs=1e-3)
+        np.testing.assert_allclose(best.rates, 3e-3 * sizes**power, rtol=1e-3)
+        assert best.interior.all()
+
+
+def test_a_best_rate_at_an_end_is_the_end():
+    losses = np.array([1.0, 2.0, 3.0])[None, :, None]
+    results = xr.Dataset(
+        {
+            "scaling_loss": (("batch_size", "rung", "scaling_seed"), losses.repeat(2, axis=0)),
+            "scaling_rate": ("rung", [0.1, 1.0, 10.0]),
+        },
+        {"batch_size": [4, 16], "scaling_seed": [0]},
+    )
+    best = measures.best_rates(results)
+    np.testing.assert_allclose(best.rates, 0.1)
+    assert not best.interior.any()

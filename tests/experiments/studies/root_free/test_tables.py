@@ -2,10 +2,9 @@ import numpy as np
 import pytest
 import xarray as xr
 
-from experiments.studies.root_free import figures as drawn
 from experiments.studies.root_free import measures
-from experiments.studies.root_free import tables as shown
 from experiments.studies.root_free.training import Outcome
+from experiments.studies.study import shown_of
 
 METHODS = list(measures.LABELS)
 
@@ -48,11 +47,11 @@ def results():
         bin=[-0.05, 0.05],
         time=[10, 20, 30, 40],
         scaling_seed=[0],
-    )
+    ).assign_attrs(study="experiments.studies.root_free.study.RootFree")
 
 
 def test_the_findings_say_what_the_numbers_do(results):
-    said = " ".join(shown.findings(results))
+    said = " ".join(shown_of(results).findings)
     assert "RF-AdamW 2.0 [2.0, 2.0]; without the root 2.0 [2.0, 2.0] (better" in said
     assert "IF-Shampoo in bfloat16 is 1.10 times that in float32, not within 5 %; where" in said
     assert "is not compensated, 1.50 times." in said
@@ -63,9 +62,11 @@ def test_the_findings_say_what_the_numbers_do(results):
 
 
 def test_it_can_be_shown(results):
-    tables = shown.tables(results)
+    shown = shown_of(results)
+    tables = shown.tables
     assert [len(table.rows) for table in tables] == [6, 6, 2, 6, 6]
     assert all(len(row) == len(table.columns) for table in tables for row in table.rows)
     assert tables[1].rows[0][1:3] == ["1.10", "1.50"]
     assert tables[3].rows[0][3] == "3.00"  # the improvement of the rod flow
-    assert set(drawn.figures(results)) == {"accuracy", "batch-size", "edge", "first-step"}
+    panels = {name: len(figure.axes) for name, figure in shown.figures().items()}
+    assert panels == {"accuracy": 1, "batch-size": 3, "edge": 4, "first-step": 6}

@@ -23,10 +23,3 @@ def test_the_best_configuration_is_the_most_accurate_one_and_then_the_one_of_low
     losses = np.array([0.0, 2.0, 1.0, 0.0])
     found = tuning.search(train, Hyperparameters(accuracies, losses, losses, losses), [7, 8])
     assert found.best == 2 and found.outcome.train_loss.shape == (4, 2)
-
-
-def test_the_interval_is_that_of_the_normal_distribution():
-    values = np.random.default_rng(0).normal(size=400)
-    mean, low, high = tuning.interval(values)
-    assert mean == values.mean()
-    np.testing.assert_allclose([mean - low, high - mean], 1.96 * values.std() / 20, rtol=0.1)

@@ -9,7 +9,7 @@ import pytest
 import rodflow
 from experiments.problems.data.dataset import Dataset
 from experiments.problems.models.model import Model
-from experiments.studies.warmup import runs as warmup_runs
+from experiments.studies.warmup import runs
 
 STEPS = 6
 MEASURED = np.arange(STEPS) % 2 == 0
@@ -26,7 +26,7 @@ def task():
         lambda key: {"w": jax.random.normal(key, (2, 3))}, lambda params, x: x @ params["w"]
     )
     dataset = Dataset(jnp.asarray(inputs, jnp.float32), jnp.asarray(targets, jnp.float32))
-    return warmup_runs.task(model, dataset, 20)
+    return runs.task(model, dataset, 20)
 
 
 def test_samples_that_are_trained_on_are_no_test(task):
@@ -38,14 +38,14 @@ def test_without_new_samples_there_is_no_test():
     model = Model(lambda key: jnp.zeros(2), lambda params, x: x @ params)
     dataset = Dataset(jnp.ones((6, 2)), jnp.ones((6, 1)))
     with pytest.raises(ValueError, match=r"train=4 leaves no sample .* 1 different ones"):
-        warmup_runs.task(model, dataset, 4)
+        runs.task(model, dataset, 4)
 
 
 @pytest.mark.slow
 def test_the_full_batch_against_a_loop(task):
     tx, key = optax.sgd(LEARNING_RATE), jax.random.key(3)
     found = jax.jit(
-        lambda wait: warmup_runs.run(task, tx, key, wait, MEASURED, members=1, batch=None, most=0)
+        lambda wait: runs.run(task, tx, key, wait, MEASURED, members=1, batch=None, most=0)
     )(jnp.array(False))
     params = task.init(jax.random.fold_in(key, 0))
     for step in range(STEPS):
@@ -64,7 +64,7 @@ def test_the_full_batch_against_a_loop(task):
 
 
 def by_hand(gradient):
-    return np.histogram(np.log10(np.abs(gradient)), warmup_runs.EDGES)[0] / gradient.size
+    return np.histogram(np.log10(np.abs(gradient)), runs.EDGES)[0] / gradient.size
 
 
 @pytest.mark.slow
@@ -76,7 +76,7 @@ def test_second_moments_that_wait_have_less_variance(task):
     def run(wait):
         tx = rodflow.second_moments_first(optax.adam(0.01, b2=0.999), most * wait)
         key = jax.random.key(3)
-        return warmup_runs.run(task, tx, key, wait, MEASURED, members=8, batch=2, most=most)
+        return runs.run(task, tx, key, wait, MEASURED, members=8, batch=2, most=most)
 
     waited, plain = run(jnp.array(True)), run(jnp.array(False))
     assert waited.loss[0] == plain.loss[0]

@@ -3,9 +3,9 @@ import pytest
 import xarray as xr
 
 import rodflow
-from experiments.studies.study import markdown
-from experiments.studies.warmup import readings as readings
-from experiments.studies.warmup.study import Arm, Warmup
+from experiments.studies.study import markdown, shown_of
+from experiments.studies.warmup import measures
+from experiments.studies.warmup.study import Arm, Warmup, share
 
 ARMS = ["Adam", "Adam, warmup 3", "Adam-2k", "RAdam", "SGD"]
 RATES = [0.1, 0.01]
@@ -43,46 +43,52 @@ def results():
 
 
 def test_a_climb_is_relative_to_the_start(results):
-    climbs = readings.climb(results)
+    climbs = measures.climb(results)
     np.testing.assert_allclose(climbs.sel(learning_rate=0.1), 1.5)
     np.testing.assert_allclose(climbs.sel(learning_rate=0.01), 1)
 
 
 def test_a_run_that_diverges_climbs_without_bound(results):
     results.loss[..., -1] = np.nan
-    assert np.isinf(readings.climb(results)).all()
+    assert np.isinf(measures.climb(results)).all()
 
 
 def test_pairs_in_order():
     climbs = np.array([3.0, 3.0, 1.0, 1.0])
-    assert readings.concordance(np.array([4, 3, 2, 1]), climbs) == (1, 4)
-    assert readings.concordance(np.array([4, 1, 2, 2]), climbs) == (0.5, 4)
-    assert readings.concordance(np.ones(4), climbs) == (0.5, 4)
-    assert readings.concordance(np.array([4, 1, 2, 2]), climbs, np.array([0, 1, 0, 2])) == (1, 1)
-    assert np.isnan(readings.concordance(np.ones(4), np.ones(4))[0])
+    assert measures.concordance(np.array([4, 3, 2, 1]), climbs) == (1, 4)
+    assert measures.concordance(np.array([4, 1, 2, 2]), climbs) == (0.5, 4)
+    assert measures.concordance(np.ones(4), climbs) == (0.5, 4)
+    assert measures.concordance(np.array([4, 1, 2, 2]), climbs, np.array([0, 1, 0, 2])) == (1, 1)
+    assert np.isnan(measures.concordance(np.ones(4), np.ones(4))[0])
 
 
 def test_the_reading_that_foretells_climbs_is_found(results):
-    table = {row[0]: row[1:] for row in readings.tables(results)[3].rows}
-    assert table["effective sharpness"][0] == "1.00 (of 256)"
-    assert table["effective sharpness"][1] == "n/a (of 0)"  # all runs of a learning rate are alike
+    orders = measures.measured(results).orders
+    assert orders["effective sharpness"]["all pairs"] == (1, 256)
+    # All runs of a learning rate are alike.
+    assert orders["effective sharpness"]["pairs of one lr"].pairs == 0
+    assert orders["learning rate"]["all pairs"] == (1, 256)
+    assert 0.3 < orders["variance of the ratio"]["all pairs"].share < 0.7
+    table = {row[0]: row[1:] for row in shown_of(results).tables[3].rows}
+    assert table["effective sharpness"][:2] == ["1.00 (of 256)", "n/a (of 0)"]
     assert table["learning rate"] == table["effective sharpness"]
-    assert 0.3 < float(table["variance of the ratio"][0].split()[0]) < 0.7
 
 
 def test_the_median_gradient_moves_by_two_decades(results):
-    shown = results.sel(gradients="minibatch", learning_rate=0.1, arm="Adam")
-    assert readings.magnitude(shown, 10) - readings.magnitude(shown, 9) == -2
+    median = measures.measured(results).magnitude.sel(arm="Adam")
+    assert median.sel(step=10) - median.sel(step=9) == -2
 
 
 def test_it_can_be_shown(results):
-    text = markdown(results)
+    shown = shown_of(results)
+    text = markdown(shown)
     assert "in 8 of 16 adaptive runs with minibatches" in text
     assert "Of the runs with an effective sharpness above 1 in the first 10 steps 16 of 16" in text
     assert "moves by: Adam -2.00" in text
-    assert set(Warmup.figures(results)) == {
-        f"warmup-{name}" for name in ("gradients", "accuracy", "readings", "climbs")
-    }
+    names = ("gradients", "accuracy", "readings", "climbs")
+    figures = shown.figures()
+    assert list(figures) == [f"warmup-{name}" for name in names]
+    assert [len(figure.axes) for figure in figures.values()] == [7, 2, 6, 2]
 
 
 STUDY = Warmup(
@@ -106,8 +112,8 @@ STUDY = Warmup(
 
 def test_shares_are_those_of_the_full_size():
     times = np.array([1, 2, 5, 100])
-    np.testing.assert_allclose(STUDY._share(Arm("", "adam", warmup=4), times), [0.25, 0.5, 1, 1])
-    rectified = STUDY._share(Arm("", "radam"), times)
+    np.testing.assert_allclose(share(Arm("", "adam", warmup=4), times, 0.999), [0.25, 0.5, 1, 1])
+    rectified = share(Arm("", "radam"), times, 0.999)
     np.testing.assert_allclose(rectified[:2], 1)
     np.testing.assert_allclose(rectified[2:], rodflow.rectification(times[2:], 0.999).r)
 
@@ -135,4 +141,4 @@ def test_the_whole_study():
     spread = whole.spread.sel(gradients="full batch")
     assert (spread.drop_sel(arm="SGD") == 0).all() and spread.sel(arm="SGD").isnull().all()
     shown = whole.assign_attrs(study="experiments.studies.warmup.study.Warmup")
-    assert "Share of the pairs of runs" in markdown(shown)
+    assert "Share of the pairs of runs" in markdown(shown_of(shown))

@@ -1,0 +1,1 @@
+"""Runs, sweeps and grids: what is computed, in pieces that are stored as they are done."""

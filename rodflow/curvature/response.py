@@ -1,0 +1,151 @@
+"""The Nyquist response of a chain: its oscillation under a gradient that alternates in sign.
+
+A mode leaves stability when the linearised map has an eigenvalue -1. For a chain that acts on each
+element by itself, the *Nyquist probe* finds where, without a table: freeze the auxiliary leaves and
+clocks at their present values and feed the alternating gradient (-1)^t until the update settles
+into -(-1)^t r. The edge is where the top eigenvalue of diag(r)^1/2 H diag(r)^1/2 reaches 2.
+
+The response is linear about zero: a chain that clips gradients responds to it as if it left them as
+they are. Sign and spectral updates (Lion, Muon) have no linear response.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float, PyTree
+
+from rodflow.maps.iteration import AbstractIteration, PhaseState
+from rodflow.maps.parity import Parity
+
+# An error of the oscillation halves at worst in each, and one of b2 = .5 does, too.
+_PROBE_ITERATIONS = 64
+
+
+def nyquist_response(iteration: AbstractIteration, state: PhaseState) -> PyTree[Array]:
+    """Return the response r of the update to a gradient that alternates in sign.
+
+    r is twice the oscillation of the parameters under a gradient of 1: they move by 2 x from one
+    end to the other. For Adam with preconditioner p it is `lr (1 - b1) / ((1 + b1) p)`.
+
+    Args:
+        iteration: The map of single steps.
+        state: A point of its phase space, after at least one step for an adaptive method (its
+            preconditioner is zero before).
+
+    Returns:
+        The response in units of parameters over gradient, of the structure of `params`.
+
+    Raises:
+        ValueError: The map is of several updates (`Epoch`).
+    """
+    ones = jax.tree.map(jnp.ones_like, state.params)
+    return jax.tree.map(lambda x: 2 * x, oscillation(iteration, state, ones).params)
+
+
+def oscillation(
+    iteration: AbstractIteration,
+    state: PhaseState,
+    grads: PyTree[Array],
+    growth: float | Float[Array, ""] = 0.0,
+) -> PhaseState:
+    """Return the oscillation x of phase space under the gradients (-1)^t exp(growth t) `grads`.
+
+    The settled state is z[t] = still + (-1)^t exp(growth t) x. Auxiliary leaves and clocks stand as
+    they do in `state`. The oscillation is exact to first order in `grads`, for a chain that acts on
+    each element by itself. In the frame that alternates with the gradient x solves exp(growth) x =
+    -x - B(x), with B the linear response of the increment: for growth 0, it is the rest point of
+    the signed rod.
+
+    Args:
+        iteration: The map of single steps.
+        state: A point of its phase space.
+        grads: The gradient at even times, of the structure of `params`.
+        growth: The rate of growth per optimizer step.
+
+    Returns:
+        The oscillation, with None on the leaves that do not oscillate.
+
+    Raises:
+        ValueError: The map is of several updates (`Epoch`).
+    """
+    return Settling.begin(iteration, state).settled(grads, growth).x
+
+
+class Settling(eqx.Module):
+    """An oscillation on its way to its rest point, and the memory on its way to the present.
+
+    Attributes:
+        iteration: The map of single steps.
+        state: The point of phase space at which auxiliary leaves and clocks stand.
+        x: The oscillation, None on the leaves that do not oscillate.
+        memory: The auxiliary leaves before a step that ends with their present values.
+    """
+
+    iteration: AbstractIteration
+    state: PhaseState
+    x: PhaseState
+    memory: PhaseState
+
+    @classmethod
+    def begin(cls, iteration: AbstractIteration, state: PhaseState) -> Settling:
+        if iteration.updates > 1:
+            raise ValueError(
+                f"An epoch of {iteration.updates} updates has no response to one alternating "
+                "gradient; its flows are `RodFlow` and `StableFlow`."
+            )
+        parity = iteration.parity(state.params)
+        # A step from where the clocks stood before their last tick ends at their present values.
+        state = jax.tree.map(lambda z, p: z - 1 if p is Parity.CLOCK else z, state, parity)
+        # The second moment of a parameter that never had a gradient is 0, where its root has no
+        # derivative.
+        state = jax.tree.map(
+            lambda z, p: jnp.where(z == 0, _almost_zero(z), z) if p is Parity.AUXILIARY else z,
+            state,
+            parity,
+        )
+        x = jax.tree.map(jnp.zeros_like, eqx.filter(state, _are(parity, Parity.OSCILLATING)))
+        return cls(iteration, state, x, eqx.filter(state, _are(parity, Parity.AUXILIARY)))
+
+    def settled(
+        self,
+        grads: PyTree[Array],
+        growth: float | Float[Array, ""] = 0.0,
+        iterations: int = _PROBE_ITERATIONS,
+    ) -> Settling:
+        """Return the same, so many iterations closer to where both stay."""
+        parity = self.iteration.parity(self.state.params)
+        oscillates = _are(parity, Parity.OSCILLATING)
+        auxiliary = _are(parity, Parity.AUXILIARY)
+        state, present = self.state, eqx.filter(self.state, auxiliary)
+        factor = 1 + jnp.exp(growth)
+
+        def settle(carry: tuple[PhaseState, PhaseState], _: None) -> tuple[Any, None]:
+            x, memory = carry
+            # Linearise about no gradient and no momentum: second moments feel no oscillation.
+            still = eqx.combine(memory, jax.tree.map(jnp.zeros_like, eqx.filter(state, oscillates)))
+            still = eqx.combine(still, state)
+            tangent = eqx.combine(x, jax.tree.map(jnp.zeros_like, state))
+            zeros = jax.tree.map(jnp.zeros_like, grads)
+            after, response = jax.jvp(self.iteration.respond, (still, zeros), (tangent, grads))
+            x = jax.tree.map(
+                lambda b: (-b / factor).astype(b.dtype), eqx.filter(response, oscillates)
+            )
+            # And let the step end with the auxiliary leaves as they are at present.
+            after = eqx.filter(after, auxiliary)
+            memory = jax.tree.map(lambda a, m, g: a - g, present, memory, after)
+            return (x, memory), None
+
+        x, memory = jax.lax.scan(settle, (self.x, self.memory), length=iterations)[0]
+        return Settling(self.iteration, self.state, x, memory)
+
+
+def _almost_zero(leaf: Array) -> Array:
+    return jnp.asarray(jnp.finfo(leaf.dtype).tiny ** 0.9, leaf.dtype)  # no step makes it subnormal
+
+
+def _are(parity: PhaseState, kind: Parity) -> PyTree[bool]:
+    return jax.tree.map(lambda p: p is kind, parity)

@@ -1,0 +1,19 @@
+"""The seed of a rod: the size of the oscillation from which a run at rest starts to oscillate."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, PyTree
+
+
+def optional_array(value: Any) -> Array | None:
+    """Return an array, or None as it is."""
+    return None if value is None else jnp.asarray(value)
+
+
+def rounding_seed(params: PyTree) -> float:
+    """Return 2^13 rounding units of the coarsest dtype of `params`, at most 1: the drift itself."""
+    return min(2.0**13 * max(float(jnp.finfo(x.dtype).eps) for x in jax.tree.leaves(params)), 1.0)

@@ -1,0 +1,9 @@
+"""Diffrax solvers that step from the increments of a map, and how flows are solved."""
+
+from rodflow.solvers._map_solver import AbstractLookback as AbstractLookback
+from rodflow.solvers._map_solver import AbstractMapSolver as AbstractMapSolver
+from rodflow.solvers.held import Held as Held
+from rodflow.solvers.integrator import Integrator as Integrator
+from rodflow.solvers.integrator import work_per_step as work_per_step
+from rodflow.solvers.lookback import LookbackEuler as LookbackEuler
+from rodflow.solvers.lookback import OneLegLookback as OneLegLookback

@@ -1,0 +1,69 @@
+"""Combinations that have no meaning end in one sentence, also where no types are checked."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+PROGRAM = Path(__file__).parent / "refused.py"
+SENTENCES = {
+    "one leg on a covariance rod": "OneLegLookback looks back at the whole of a state, but parts",
+    "Held on a rod": "Held holds the costly part of a flow's field, and this term has none",
+    "Held on a rod's term": "Held holds the costly part of a flow's field, and this term has none",
+    "Held on a plain term": "Held holds the costly part of a flow's field, and this term has none",
+    "Held of a solver that is none": "`solver` is RodFlow(); it must be a Diffrax solver",
+    "a class as a flow": "it must be an instance of a flow, as rodflow.RodFlow() is",
+    "flows in a list": "`flows` is [RodFlow()]; it must be a dict",
+    "a flow alone": "`flows` is RodFlow(); it must be a dict",
+    "an integrator as a flow": "it must be an instance of a flow, as rodflow.RodFlow() is",
+    "a closure as a flow": "flows['rod'] is SignedRod(); it must be an instance of a flow",
+    "a flow as a closure": "`closure` is StableFlow(); it must be a closure",
+    "an integrator of no flow": "`integrators` names ['rood']; the flows are ['stable', 'rod']",
+    "a solver as an integrator": "integrators['rod'] is Heun(); it must be a rodflow.Integrator",
+    "integrators in a list": "it must be a dict from names of flows to rodflow.Integrator",
+    "a state of adam for sgd": "`state` is of another transformation",
+    "a state of sgd for adam": "`state` is of another transformation",
+    "a state of other flows": "`state` is of the flows []; this tracker follows ['rod']",
+    "a state of another flow of that name": "of another flow or solver than this tracker's flow",
+    "a state of another solver": "of another flow or solver than this tracker's flow 'rod'",
+    "a state of other twins": "`state` has 1 twins; this tracker has 2",
+    "a state that is none": "`state` is of type ArrayImpl; it must be a TrackerState",
+    "an epoch without minibatches": "for an epoch it must be `Minibatches`",
+    "the central flow of an epoch": "An epoch of 3 updates has no response",
+    "Edge Flow of an epoch": "An epoch of 3 updates has no response",
+    "the free-energy flow of an epoch": "An epoch of 3 updates has no response",
+    "the response of an epoch": "An epoch of 3 updates has no response",
+    "the sharpness of an epoch": ".mini_step of the optimizer's state neither counts the steps",
+    "the sharpness at a state of another chain": "`state` is of another transformation",
+    "an iteration as an argument": "`iteration` is an instance of Iteration; it must be the class",
+    "an optimizer that is none": "it must be an Optax transformation, as optax.sgd(0.1) is",
+    "parameters as a phase state": "it must be a PhaseState, as `Iteration.init` returns",
+    "a number of records that is none": "`warmup` is 2.5; it must be an integer",
+    "half a twin": "`twins` is 0.5; it must be an integer",
+}
+
+
+@pytest.fixture(scope="module")
+def errors():
+    done = subprocess.run(
+        [sys.executable, PROGRAM],
+        capture_output=True,
+        text=True,
+        env={"PYTHONPATH": str(PROGRAM.parents[1]), "JAX_PLATFORMS": "cpu"},
+    )
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout)
+
+
+@pytest.mark.parametrize("name", SENTENCES)
+def test_each_ends_in_one_sentence(errors, name):
+    kind, message = errors[name]
+    assert kind == "ValueError"
+    assert SENTENCES[name] in message
+    assert message.endswith(".") and ". " not in message and "\n" not in message
+
+
+def test_all_attempts_are_looked_at(errors):
+    assert set(errors) == set(SENTENCES)
