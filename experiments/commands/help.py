@@ -103,8 +103,8 @@ def _entries(kind: Any) -> Iterator[tuple[str, str, str]]:
     for each in reversed(kind.__mro__):
         told |= descriptions(inspect.getdoc(each) if each.__doc__ else "")
     defaults = OmegaConf.structured(kind)
-    for key, value in OmegaConf.to_container(defaults, enum_to_str=True).items():
-        name = str(key)
+    plain: Any = OmegaConf.to_container(defaults, enum_to_str=True)
+    for name, value in plain.items():
         if not name.startswith("_") and not is_dataclass(OmegaConf.get_type(defaults, name)):
             text = json.dumps(value, separators=(",", ":")).replace('"', "")
             yield name, "" if value == MISSING else text, told.get(name, "")

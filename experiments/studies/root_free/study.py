@@ -9,7 +9,6 @@
   depend on lr / B. With the root the update is g sqrt(B) / sigma, and they depend on lr / sqrt(B).
   So lr should grow like B and like sqrt(B), as long as no curvature limits it.
 - The first step; the edge of stability, per coordinate; how well the rod flow follows; step times.
-
 Lin et al. 2024 (arXiv 2402.03496); Malladi et al. 2022 (arXiv 2205.10287) for the square root.
 """
 

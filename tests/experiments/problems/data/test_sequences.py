@@ -7,7 +7,7 @@ from experiments.problems.data.sequences import copying, sorting
 
 @pytest.mark.parametrize("task", [sorting, copying])
 def test_shapes_and_queries(task):
-    inputs, targets = task(50, length=6, symbols=4, seed=0)
+    inputs, targets = task(size=50, length=6, symbols=4, seed=0)
     assert inputs.shape == (50, 12, 5)
     assert targets.shape == (50, 6, 4)
     assert inputs.dtype == targets.dtype == jnp.float32
@@ -34,7 +34,10 @@ def test_symbols_are_equally_frequent():
 
 @pytest.mark.parametrize("task", [sorting, copying])
 def test_a_smaller_size_is_a_prefix(task):
-    few, many = task(7, length=5, symbols=3, seed=2), task(50, length=5, symbols=3, seed=2)
+    few, many = (
+        task(size=7, length=5, symbols=3, seed=2),
+        task(size=50, length=5, symbols=3, seed=2),
+    )
     np.testing.assert_array_equal(few.inputs, many.inputs[:7])
     np.testing.assert_array_equal(few.targets, many.targets[:7])
 
@@ -48,4 +51,4 @@ def test_the_seed_decides():
 @pytest.mark.parametrize("task", [sorting, copying])
 def test_size_out_of_range(task):
     with pytest.raises(ValueError, match=f"{task.__name__} has at least 1 sample, got size=0"):
-        task(0, length=5, symbols=3, seed=0)
+        task(size=0, length=5, symbols=3, seed=0)

@@ -5,6 +5,7 @@ import pytest
 
 from experiments import problems
 from experiments.configuration.config import load
+from experiments.problems.models.toy import toy as build
 
 
 def toy(function, start, *overrides):
@@ -42,7 +43,7 @@ def test_starts_differ_by_the_spread():
 
 def test_a_start_of_the_wrong_length_is_refused():
     with pytest.raises(ValueError, match=r"model.start=\[1.0\] has 1 numbers; .*valley has 2"):
-        problems.configured(toy("valley", [1.0]))
+        build((1,), (1,), start=[1.0])
 
 
 def test_a_negative_spread_is_refused():
