@@ -21,15 +21,15 @@ from experiments.analysis.comparison import onset
 from experiments.analysis.numbers import number
 from experiments.analysis.table import Table
 from experiments.configuration import config
-from experiments.configuration.functions import FlowName
 from experiments.setup.clock import best_seconds
+from experiments.setup.flows import FLOWS
 
 TWINS = 7
 EVERY = 10
 COLUMNS = ["model", "distance", "to the mean", "at the end", "loss error", "onset", "gradients"]
 COLUMNS += ["HVPs", "thirds", "time"]
-MODELS = {name.name: name(None) for name in FlowName} | {
-    "rod_at_rest, 1e-3": FlowName.rod_at_rest(1e-3)
+MODELS = {name: make(None) for name, make in FLOWS.items()} | {
+    "rod_at_rest, 1e-3": FLOWS["rod_at_rest"](1e-3)
 }
 
 

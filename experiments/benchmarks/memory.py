@@ -18,9 +18,9 @@ from experiments import problems
 from experiments.analysis.table import Table
 from experiments.benchmarks.process import measured
 from experiments.configuration import config
-from experiments.configuration.functions import FlowName
 from experiments.setup import optimizers
 from experiments.setup.clock import timed
+from experiments.setup.flows import flow as made
 
 WIDTHS = (80, 256, 800)  # 1e5, 1e6 and 1e7 parameters
 FLOWS = ("none", "stable", "rod")
@@ -68,7 +68,7 @@ def followed(width: int, flow: str) -> dict[str, int | float]:
     sorting = ["data=sorting", "data.size=16"]
     chosen = config.load(["model=transformer", f"model.width={width}", *sorting])
     problem = problems.configured(chosen)
-    flows = {} if flow == "none" else {flow: FlowName[flow](None)}
+    flows = {} if flow == "none" else {flow: made(flow, None)}
     tx = optimizers.configured(chosen.optimizer)
     tracker = rodflow.Tracker(problem.loss, tx, flows, every=STEPS)
     state = tracker.init(jax.jit(problem.init)(jax.random.key(0)), chosen.warmup)

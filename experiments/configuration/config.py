@@ -41,7 +41,7 @@ class OptimizerConfig:
     """An Optax chain.
 
     Attributes:
-        name: one of `experiments.setup.optimizers.CONSTRUCTORS`.
+        name: one of `experiments.setup.optimizers.CONSTRUCTORS`, or a path such as optax.lion.
         learning_rate: the step size.
         hyperparameters: the other arguments of what `name` names.
     """

@@ -41,18 +41,3 @@ class Toy(NamedFunction):
     square_root = "experiments.problems.models.toy.square_root"
     rank_one = "experiments.problems.models.toy.rank_one"
     valley = "experiments.problems.models.toy.valley"
-
-
-class FlowName(NamedFunction):
-    """Flows that a study can follow; the members make them from a seed kappa."""
-
-    stable = "experiments.setup.flows.stable"
-    corrected = "experiments.setup.flows.corrected"
-    rod = "experiments.setup.flows.rod"
-    rod_one_step = "experiments.setup.flows.rod_one_step"
-    rod_at_rest = "experiments.setup.flows.rod_at_rest"
-    covariance_1 = "experiments.setup.flows.covariance_1"
-    covariance_4 = "experiments.setup.flows.covariance_4"
-    central = "experiments.setup.flows.central"
-    edge = "experiments.setup.flows.edge"
-    free_energy = "experiments.setup.flows.free_energy"

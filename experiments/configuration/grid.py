@@ -5,7 +5,6 @@ from typing import Annotated
 
 from omegaconf import MISSING
 
-from experiments.configuration.functions import FlowName
 from experiments.configuration.ranges import DISTINCT, SEED, SOME, Positive
 
 
@@ -31,7 +30,7 @@ class GridConfig:
     problems: Annotated[list[str], SOME, DISTINCT] = MISSING
     definitions: dict[str, list[str]] = MISSING
     seeds: Annotated[list[int], SOME, DISTINCT, SEED] = MISSING
-    flows: Annotated[list[FlowName], SOME, DISTINCT] = MISSING
+    flows: Annotated[list[str], SOME, DISTINCT] = MISSING
     without: dict[str, list[str]] = field(default_factory=dict)
     learning_rates: dict[str, dict[str, float]] = field(default_factory=dict)
     compared: bool = False
@@ -45,9 +44,9 @@ class GridConfig:
                     f"grid.problems={problem}: no such problem; grid.definitions has "
                     + ", ".join(self.definitions)
                 )
-        if FlowName.stable not in self.flows:
+        if "stable" not in self.flows:
             raise ValueError("grid.flows lacks stable, which the others are compared with")
-        allowed = [flow.name for flow in FlowName if flow is not FlowName.stable]
+        allowed = [flow for flow in self.flows if flow != "stable"]
         for optimizer, flows in self.without.items():
             for flow in flows:
                 if flow not in allowed:

@@ -8,7 +8,6 @@ from typing import Annotated
 
 import numpy as np
 
-from experiments.configuration.functions import FlowName
 from experiments.configuration.ranges import DISTINCT, SOME, Positive
 
 SPACINGS = {"linear": np.linspace, "geometric": np.geomspace}
@@ -30,9 +29,7 @@ class SweepConfig:
 
     axes: list[str] = field(default_factory=list)
     zipped: bool = False
-    flows: Annotated[list[FlowName], SOME, DISTINCT] = field(
-        default_factory=lambda: [FlowName.stable, FlowName.rod]
-    )
+    flows: Annotated[list[str], SOME, DISTINCT] = field(default_factory=lambda: ["stable", "rod"])
     segment: Positive = 16
     chunk: Positive = 1
 
@@ -44,7 +41,7 @@ class SweepConfig:
             raise ValueError(f"sweep.axes={self.axes} names one of them twice")
         if self.zipped and len(set(lengths.values())) > 1:
             raise ValueError(f"sweep.axes have lengths {lengths}: zipped ones must be equally long")
-        if FlowName.stable not in self.flows:
+        if "stable" not in self.flows:
             raise ValueError("sweep.flows lacks stable, which the others are compared with")
 
 

@@ -21,10 +21,10 @@ import rodflow
 from experiments import problems
 from experiments.configuration import config as configuration
 from experiments.configuration.config import RunConfig
-from experiments.configuration.functions import FlowName
 from experiments.runs import records
 from experiments.setup import clock as timing
 from experiments.setup import optimizers
+from experiments.setup.flows import flow
 from experiments.setup.observers import flow_observer, observer
 from experiments.storage.job import Job, Kind
 
@@ -35,7 +35,7 @@ class Cell(NamedTuple):
     problem: str
     config: RunConfig
     seeds: list[int]
-    flows: list[FlowName]
+    flows: list[str]
     compared: bool
     segment: int
     folder: Path
@@ -58,8 +58,7 @@ class Cell(NamedTuple):
     @property
     def job(self) -> Job:
         """Folder and identity of the cell."""
-        flows = [flow.name for flow in self.flows]
-        told = json.dumps({"seeds": self.seeds, "flows": flows, "compared": self.compared})
+        told = json.dumps({"seeds": self.seeds, "flows": self.flows, "compared": self.compared})
         identity = {"cell": told, "run": configuration.identity(self.config)}
         return Job(self.folder, Kind.CELL, identity, {"records": f"{self.records} in a segment"})
 
@@ -85,7 +84,7 @@ def run(cell: Cell, report: Callable[[int, int], None] = lambda done, total: Non
         state, done = _resumed(job, start)
         while done < cell.segments:
             state, tracking = jax.block_until_ready(advance(state))
-            segment = records.labelled(tracking, cell.seeds, [flow.name for flow in cell.flows])
+            segment = records.labelled(tracking, cell.seeds, cell.flows)
             now = time.perf_counter()
             job.save(_name(done), segment, now - begin)
             begin, done = now, done + 1
@@ -107,7 +106,7 @@ def _programs(cell: Cell) -> tuple[Callable[[], PyTree], Callable, Callable]:
     config = cell.config
     tx = optimizers.configured(config.optimizer)
     problem = problems.compact(problems.configured(config), tx)
-    flows = {flow.name: flow(config.kappa) for flow in cell.flows}
+    flows = {name: flow(name, config.kappa) for name in cell.flows}
     tracker = rodflow.Tracker(
         problem.loss,
         tx,

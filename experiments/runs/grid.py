@@ -17,6 +17,7 @@ from experiments.configuration.config import GridStudyConfig, RunConfig, load
 from experiments.runs import cell as cells
 from experiments.runs import workers
 from experiments.runs.cell import Cell
+from experiments.setup.flows import flow
 from experiments.storage.job import Job, Kind
 
 PERIOD = 1.0  # seconds between two looks at the progress
@@ -57,7 +58,9 @@ def cells_of(config: GridStudyConfig, folder: Path) -> list[Cell]:
         run.optimizer.learning_rate = rate
         place = folder / problem / optimizer
         without = grid.without.get(optimizer, [])
-        flows = [flow for flow in grid.flows if flow.name not in without]
+        flows = [name for name in grid.flows if name not in without]
+        for name in flows:
+            flow(name, config.kappa)
         found.append(Cell(problem, run, grid.seeds, flows, grid.compared, grid.segment, place))
     return found
 

@@ -25,6 +25,7 @@ from experiments.configuration.ranges import check_values
 from experiments.configuration.sweep import SweepConfig, axis_of
 from experiments.runs import pieces, records
 from experiments.setup import optimizers
+from experiments.setup.flows import flow
 from experiments.setup.observers import observer
 from experiments.storage.job import Job, Kind
 
@@ -76,7 +77,7 @@ class Sweep(NamedTuple):
         lanes = {
             "axes": {key: axis.tolist() for key, axis in self.axes.items()},
             "zipped": self.options.zipped,
-            "flows": [flow.name for flow in self.options.flows],
+            "flows": list(self.options.flows),
             "chunk": self.options.chunk,  # of lanes in one batch, on which rounding depends
         }
         told, run = json.dumps(lanes, indent=1), configuration.identity(self.config)
@@ -91,6 +92,8 @@ def sweep_of(config: SweptConfig, folder: Path) -> Sweep:
         ValueError: An axis cannot be swept, or a value on it is out of range.
     """
     sweep = Sweep(config, folder)
+    for name in sweep.options.flows:
+        flow(name, config.kappa)
     for key, values in sweep.axes.items():
         for value in values.tolist():
             lane = configuration.with_values(config, {key: value})
@@ -141,7 +144,7 @@ def computer(sweep: Sweep) -> Callable[[int], xr.Dataset]:
             lane.num_steps,
             lane.warmup,
             lane.every,
-            flows={flow.name: flow(lane.kappa) for flow in options.flows},
+            flows={name: flow(name, lane.kappa) for name in options.flows},
             twins=lane.twins,
             observe=observer(problem, tx),
             key=jax.random.fold_in(key, 1),
@@ -154,7 +157,7 @@ def computer(sweep: Sweep) -> Callable[[int], xr.Dataset]:
         tracking = rodflow.sweep(member, lanes, mesh, zipped=True, chunk=options.chunk)
         first, count = segment * options.segment, len(tracking.steps)
         numbers = list(range(first, first + count))
-        labelled = records.labelled(tracking, numbers, [flow.name for flow in options.flows])
+        labelled = records.labelled(tracking, numbers, list(options.flows))
         return labelled.rename(seed="lane")
 
     return compute

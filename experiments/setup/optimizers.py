@@ -11,6 +11,7 @@ from collections.abc import Callable, Mapping
 
 import jax.numpy as jnp
 import optax
+from hydra.utils import get_method
 from jaxtyping import Array, Float
 
 import rodflow
@@ -38,10 +39,7 @@ def configured(config: OptimizerConfig) -> optax.GradientTransformation:
     Raises:
         ValueError: The optimizer does not exist, has no such hyperparameter, or lacks one.
     """
-    if config.name not in CONSTRUCTORS:
-        allowed = ", ".join(CONSTRUCTORS)
-        raise ValueError(f"optimizer.name={config.name}: no such optimizer; choose from {allowed}")
-    constructor, parameters = CONSTRUCTORS[config.name], _parameters(config.name)
+    constructor, parameters = _constructor(config.name), _parameters(config.name)
     for name in config.hyperparameters:
         if name not in (*parameters, WARMUP):
             raise ValueError(
@@ -75,9 +73,23 @@ def structural(optimizer: str) -> set[str]:
     return {name for name, parameter in parameters.items() if parameter.annotation in _KINDS}
 
 
+def _constructor(name: str) -> Callable[..., optax.GradientTransformation]:
+    if name in CONSTRUCTORS:
+        return CONSTRUCTORS[name]
+    if "." not in name:
+        raise ValueError(
+            f"optimizer.name={name}: no such optimizer; choose from {', '.join(CONSTRUCTORS)}, or "
+            "give the path of a constructor, as in optax.lion"
+        )
+    try:
+        return get_method(name)
+    except Exception as error:  # Hydra wraps an ImportError in errors of its own
+        raise ValueError(f"optimizer.name={name}: there is no such constructor") from error
+
+
 def _parameters(optimizer: str) -> dict[str, inspect.Parameter]:
     """Return the parameters of a constructor but the learning rate and dtypes (not numbers)."""
-    taken = inspect.signature(CONSTRUCTORS[optimizer]).parameters
+    taken = inspect.signature(_constructor(optimizer)).parameters
     return {
         name: parameter
         for name, parameter in taken.items()

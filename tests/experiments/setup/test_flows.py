@@ -2,28 +2,46 @@ import jax.numpy as jnp
 import pytest
 
 import rodflow
-from experiments.configuration.functions import FlowName
+from experiments.setup.flows import FLOWS, flow
 
 
-@pytest.mark.parametrize("name", list(FlowName))
+@pytest.mark.parametrize("name", FLOWS)
 def test_every_name_makes_its_flow(name):
-    flow = name(1e-2)
+    made = flow(name, 1e-2)
     others = {
-        FlowName.stable: rodflow.StableFlow,
-        FlowName.corrected: rodflow.StableFlow,
-        FlowName.central: rodflow.CentralFlow,
-        FlowName.edge: rodflow.EdgeFlow,
-        FlowName.free_energy: rodflow.FreeEnergyFlow,
+        "stable": rodflow.StableFlow,
+        "corrected": rodflow.StableFlow,
+        "central": rodflow.CentralFlow,
+        "edge": rodflow.EdgeFlow,
+        "free_energy": rodflow.FreeEnergyFlow,
     }
-    assert isinstance(flow, others.get(name, rodflow.RodFlow))
-    if isinstance(flow, rodflow.StableFlow):
-        assert flow.corrected == (name is FlowName.corrected)
-    if name.name.startswith("covariance"):
-        assert flow.closure.rank == int(name.name[-1])
-    if name is FlowName.rod:
-        assert flow.closure.seed == jnp.float32(1e-2)
-        assert name(None).closure.seed is None
-    if name.name.startswith("rod"):
-        assert (flow.closure.lookahead == 0) == (name is FlowName.rod_at_rest)
-        one_step = not isinstance(flow.integrator.solver, rodflow.OneLegLookback)
-        assert one_step == (name is FlowName.rod_one_step)
+    assert isinstance(made, others.get(name, rodflow.RodFlow))
+    if isinstance(made, rodflow.StableFlow):
+        assert made.corrected == (name == "corrected")
+    if name.startswith("covariance"):
+        assert made.closure.rank == int(name[-1])
+    if name == "rod":
+        assert made.closure.seed == jnp.float32(1e-2)
+        assert flow(name, None).closure.seed is None
+    if name.startswith("rod"):
+        assert (made.closure.lookahead == 0) == (name == "rod_at_rest")
+        one_step = not isinstance(made.integrator.solver, rodflow.OneLegLookback)
+        assert one_step == (name == "rod_one_step")
+
+
+def test_a_path_names_any_function_of_kappa():
+    made = flow("experiments.setup.flows.covariance_4", None)
+    assert made.closure.rank == 4
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("rood", "flows: rood: no such flow; choose from stable, corrected, rod"),
+        ("no_such_module.rod", "flows: no_such_module.rod: there is no such function"),
+        ("math.isnan", "flows: math.isnan: .* is no flow"),
+    ],
+)
+def test_other_names_are_refused(name, message):
+    with pytest.raises(ValueError, match=message):
+        flow(name, 1.0)
