@@ -49,8 +49,6 @@ SCALED = ("rmsprop", "rf_rmsprop")
 class RootFree(AbstractStudy):
     """All methods on all models; see the module.
 
-    The random search is the same for each method, log-uniform within the ranges below.
-
     Attributes:
         data: the data; samples for neither training nor validation are the test set.
         models: the models that are trained on minibatches, by name; scaling is of the first.
@@ -59,7 +57,7 @@ class RootFree(AbstractStudy):
         validation_samples: to choose configurations by.
         batch_size: of the training.
         steps: of the training.
-        learning_rates: range of each method, of three decades.
+        learning_rates: range of each method, of three decades; all are searched log-uniformly.
         weight_decay: range.
         forgetting: range of one minus the momentum.
         renewal: range of one minus the memory of the preconditioner.
