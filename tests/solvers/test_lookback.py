@@ -257,7 +257,7 @@ def test_a_step_of_one_leg_is_the_documented_formula():
 
 
 def test_one_leg_does_not_look_back_to_before_a_second_moment_was_there():
-    """Of a gradient of 10 from a moment of .01; half a step earlier by the field it is negative."""
+    """A gradient of 10 meets a moment of .01, negative half a step earlier by the field."""
 
     def field(nu):
         return jnp.where(nu < 0, jnp.nan, 0.01 * (100.0 - nu))  # as its root would be
