@@ -274,7 +274,7 @@ def test_the_oscillation_restarts_from_the_seed():
 
 
 def test_the_gradients_of_both_ends_are_one_batch():
-    """As the host sees it, which is told at what points the slope of the loss is evaluated."""
+    """The slope of the loss tells the host at what points it is evaluated."""
     shapes = []
 
     def slope(w):

@@ -48,7 +48,7 @@ def halved(learning_rate):
     ids=["gd", "schedule", "clipping"],
 )
 def test_unit_euler_steps_are_the_optax_run_bitwise(tx, params, optax_run, network_loss):
-    """Where no memory is a float the increment is the update itself, and nothing is rounded twice.
+    """The increment is the update itself if no memory is a float: nothing is rounded twice.
 
     Learning rates are powers of two, so that lr g is exact: a compiler that fuses w - lr g in one
     of the programs only would make a difference of its own.

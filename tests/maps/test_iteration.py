@@ -135,7 +135,7 @@ def test_increments_below_the_rounding_of_the_parameters_survive():
 
 
 def test_gradients_come_from_one_evaluation_of_the_loss():
-    """As counted where they are evaluated, on the host; and the loss is traced once for all."""
+    """The host counts the evaluations; and the loss is traced once for all of them."""
     traced, evaluated = [], []
 
     def loss(w):

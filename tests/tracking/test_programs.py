@@ -106,7 +106,7 @@ FLOWS = {
     "name", ["signed", *(pytest.param(n, marks=pytest.mark.slow) for n in ("covariance", "edge"))]
 )
 def test_a_sweep_over_the_seed_of_a_flow(name):
-    """Of flows made in each lane, and of one flow whose seed is an array; each is its own run."""
+    """Lanes that make a flow each, and those of one flow with an array of seeds, are own runs."""
     build = FLOWS[name]
     inside = jax.jit(jax.vmap(lambda seed: tracked(build(seed))))(SEEDS)
     outside = jax.jit(jax.vmap(tracked))(build(SEEDS))

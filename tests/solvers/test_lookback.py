@@ -1,16 +1,11 @@
-from typing import ClassVar
-
 import diffrax
 import jax
 import jax.numpy as jnp
 import numpy as np
-import optax
 import pytest
 
-import rodflow
-from rodflow import Held, LookbackEuler, OneLegLookback
-from rodflow.solvers import work_per_step
-from rodflow.term import AbstractField, FlowTerm, Work
+from rodflow import LookbackEuler, OneLegLookback
+from rodflow.term import AbstractField, FlowTerm
 
 pytestmark = pytest.mark.usefixtures("x64")
 
@@ -79,19 +74,6 @@ def test_a_part_may_follow_an_ordinary_equation():
     found = LookbackEuler().step(FlowTerm(field), 0.0, h, y, None, None, False)[0]
     for name in y:
         np.testing.assert_allclose(found[name], y[name] + h * point[name], rtol=1e-14)
-
-
-def test_the_field_for_plain_solvers_looks_back_in_the_parts_that_do():
-    y = {"map": start(), "ordinary": start()[::-1]}
-    field = Coupled(corrected=True)
-    first = field.increment(y)
-    earlier = field.increment({"map": y["map"] - first["map"] / 2, "ordinary": y["ordinary"]})
-    found = FlowTerm(field).vf(0.0, y, None)
-    np.testing.assert_allclose(found["map"], earlier["map"], rtol=1e-14)
-    np.testing.assert_array_equal(found["ordinary"], first["ordinary"])
-    plain = FlowTerm(Coupled(corrected=False)).vf(0.0, y, None)
-    for name in y:
-        np.testing.assert_array_equal(plain[name], first[name])
 
 
 def test_the_stages_of_a_step_are_one_program():
@@ -275,7 +257,7 @@ def test_a_step_of_one_leg_is_the_documented_formula():
 
 
 def test_one_leg_does_not_look_back_to_before_a_second_moment_was_there():
-    """Of a gradient of 10 from a moment of .01; half a step earlier by the field it is negative."""
+    """A gradient of 10 meets a moment of .01, negative half a step earlier by the field."""
 
     def field(nu):
         return jnp.where(nu < 0, jnp.nan, 0.01 * (100.0 - nu))  # as its root would be
@@ -313,154 +295,6 @@ def test_what_is_kept_of_a_mode_of_heavy_ball_that_turns_by_a_quarter(solver, ke
     ).ys
     lengths = jnp.linalg.norm(y, axis=1)
     np.testing.assert_allclose((lengths[1] / lengths[0]) ** 0.1, kept, atol=2e-3)
-
-
-SOLVERS = {
-    LookbackEuler(): 2,
-    OneLegLookback(): 1,
-    diffrax.Euler(): 1,
-    diffrax.Heun(): 2,
-    diffrax.Midpoint(): 2,
-    diffrax.Bosh3(): 3,
-    diffrax.Tsit5(): 6,  # of seven stages, the first is the last of the step before
-    diffrax.Dopri8(): 13,
-    diffrax.LeapfrogMidpoint(): 1,
-}
-
-
-def name_of(value):
-    return type(value).__name__
-
-
-def counted(solver, corrected=False):
-    """Return the gradients in a step of `solver` on the stable flow of a map."""
-    iteration = rodflow.Iteration(jnp.sum, optax.sgd(0.1))
-    y = iteration.init(jnp.ones(2))
-    term = rodflow.StableFlow(corrected=corrected).term(iteration)
-    return work_per_step(solver, term, y).gradients
-
-
-@pytest.mark.parametrize("solver", SOLVERS, ids=name_of)
-def test_evaluations_per_step(solver):
-    assert counted(solver) == SOLVERS[solver]
-    # A plain solver gets the field with its look-back term; ours look back by themselves.
-    ours = isinstance(solver, LookbackEuler | OneLegLookback)
-    assert counted(solver, corrected=True) == SOLVERS[solver] * (1 if ours else 2)
-
-
-def test_the_work_of_implicit_solvers_is_not_known():
-    assert jnp.isnan(counted(diffrax.Kvaerno3()))
-
-
-@pytest.mark.parametrize("corrected", [False, True], ids=["plain", "corrected"])
-@pytest.mark.parametrize("solver", list(SOLVERS)[:4], ids=name_of)
-def test_evaluations_per_step_are_those_of_a_run(solver, corrected):
-    """An independent count: the loss itself counts its gradients, on the host."""
-    calls = []
-
-    def loss(w):
-        jax.debug.callback(lambda: calls.append(1))
-        return jnp.sum(w**2)
-
-    iteration = rodflow.Iteration(loss, optax.sgd(0.1))
-    term, y0 = rodflow.StableFlow(corrected=corrected).term(iteration), iteration.init(jnp.ones(2))
-
-    @jax.jit
-    def solve(t1):
-        return diffrax.diffeqsolve(term, solver, 0.0, t1, 0.5, y0, max_steps=None).ys
-
-    counts = []
-    for t1 in (5.0, 15.0):
-        jax.effects_barrier()
-        calls.clear()
-        jax.block_until_ready(solve(t1))
-        jax.effects_barrier()
-        counts.append(len(calls))
-    # Diffrax may evaluate the field once more at the start of a run.
-    assert counts[1] - counts[0] == 20 * counted(solver, corrected)
-
-
-class Damped(rodflow.AbstractFlow):
-    """The flow dy/dt = -y^2 y, of which y^2 may be held if `costly`."""
-
-    costly: bool = True
-    corrected: ClassVar[bool] = True
-    holds: ClassVar[bool] = True
-
-    def init(self, iteration, state):
-        return state.params
-
-    def increment(self, iteration, y):
-        return -(y**3)
-
-    def hold(self, iteration, y):
-        return (lambda now: -(y**2) * now) if self.costly else (lambda now: -(now**3))
-
-    def holding(self, y):
-        return Work(*jnp.array([1.0, 5.0, 2.0]))
-
-    def phase(self, y):
-        return rodflow.PhaseState(y, ())
-
-    def predicted_loss(self, iteration, y):
-        return y**2
-
-    def extent(self, y):
-        return jnp.zeros(())
-
-    @property
-    def gradients(self):
-        return 3
-
-    @property
-    def integrator(self):
-        return rodflow.Integrator(Held(), 1.0)
-
-
-def damped(**options):
-    return Damped(**options).term(rodflow.Iteration(jnp.sum, optax.sgd(0.1)))
-
-
-def test_held_takes_the_steps_of_its_solver_with_the_field_that_was_held():
-    """dy/dt = a y with a held at the start of each step, and each of three Euler steps corrected.
-
-    V = -a y, so that V(y - V / 2) = V (1 + a / 2).
-    """
-    y, a = 0.7, 0.49
-    solver = Held(diffrax.Euler(), substeps=3)
-    found = solver.step(damped(), 0.0, 1.5, jnp.array(y), None, None, False)[0]
-    np.testing.assert_allclose(found, (1 - 0.5 * a * (1 + a / 2)) ** 3 * y, rtol=1e-12)
-    # Two stages of LookbackEuler look back by a quarter.
-    found = Held(substeps=3).step(damped(), 0.0, 1.5, jnp.array(y), None, None, False)[0]
-    np.testing.assert_allclose(found, (1 - 0.5 * a * (1 + a / 4)) ** 3 * y, rtol=1e-12)
-
-
-@pytest.mark.parametrize(
-    ("solver", "evaluations"),
-    [(Held(), 4), (Held(OneLegLookback(), 3), 3), (Held(diffrax.Heun(), 1), 4)],
-    ids=["default", "one leg", "Heun"],
-)
-def test_held_evaluates_the_costly_part_once(solver, evaluations):
-    work = work_per_step(solver, damped(), jnp.array(0.7))
-    assert tuple(work) == (1 + 3 * evaluations, 5, 2)
-    # Another solver evaluates it with the rest.
-    work = work_per_step(LookbackEuler(), damped(), jnp.array(0.7))
-    assert tuple(work) == (8, 10, 4)
-
-
-def test_held_has_the_memory_of_its_solver():
-    """A field that holds nothing is solved as if it were not held."""
-    held = Held(OneLegLookback(), substeps=2)
-    ys = [
-        diffrax.diffeqsolve(damped(costly=False), solver, 0.0, 6.0, dt0, jnp.array(0.9)).ys
-        for solver, dt0 in ((held, 1.0), (OneLegLookback(), 0.5))
-    ]
-    np.testing.assert_allclose(*ys, rtol=1e-12)
-
-
-def test_held_needs_a_substep():
-    with pytest.raises(ValueError, match="`substeps` is 0; it must be at least 1"):
-        Held(substeps=0)
 
 
 def test_a_step_that_is_cut_short_looks_back_as_far_as_it_should(x64):
