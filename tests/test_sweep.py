@@ -159,7 +159,7 @@ assert collectives(jax.vmap(member), sharded)[0] > 0
 
 def lane(h):
     loss = lambda w: jnp.mean((jnp.tanh(w) - 0.5) ** 2)
-    flows = {"rod": rodflow.RodFlow}
+    flows = {"rod": rodflow.RodFlow()}
     return rodflow.track(loss, optax.sgd(h["lr"]), jnp.ones(3), 2, 0, 1, flows=flows)
 
 def swept(member):

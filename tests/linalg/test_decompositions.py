@@ -1,4 +1,3 @@
-import functools
 import re
 
 import jax
@@ -77,17 +76,17 @@ def lapack_batches(compiled) -> list[int]:
 @pytest.mark.parametrize(
     "flow",
     [
-        pytest.param(rodflow.RodFlow, id="signed", marks=pytest.mark.slow),
+        pytest.param(rodflow.RodFlow(), id="signed", marks=pytest.mark.slow),
         pytest.param(
-            functools.partial(rodflow.RodFlow, closure=rodflow.CovarianceRod(rank=2)),
+            rodflow.RodFlow(rodflow.CovarianceRod(rank=2)),
             id="covariance",
         ),
         *(
             pytest.param(flow, id=name, marks=pytest.mark.slow)
             for name, flow in {
-                "central": rodflow.CentralFlow,
-                "edge": rodflow.EdgeFlow,
-                "free_energy": rodflow.FreeEnergyFlow,
+                "central": rodflow.CentralFlow(),
+                "edge": rodflow.EdgeFlow(),
+                "free_energy": rodflow.FreeEnergyFlow(),
             }.items()
         ),
     ],

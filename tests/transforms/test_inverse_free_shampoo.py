@@ -228,8 +228,7 @@ def test_parity():
             lambda p: optax.tree.norm(p, squared=True),
             if_shampoo(1e-3, B, update_interval=interval),
         )
-        iteration.init(params)
-        (count, factors), _, direction, _ = iteration.parity.opt_state
+        (count, factors), _, direction, _ = iteration.parity(params).opt_state
         assert count is Parity.CLOCK
         assert set(jax.tree.leaves(factors)) == {Parity.AUXILIARY}
         assert set(jax.tree.leaves(direction)) == {Parity.OSCILLATING}

@@ -104,7 +104,7 @@ def test_hyperparameters_may_be_traced(params, network_loss):
     def member(learning_rate, num_steps):
         iteration = rodflow.Iteration(network_loss, adam_2k(learning_rate, num_steps=num_steps))
         state = iteration.init(params)
-        assert iteration.parity.opt_state.inner_state[0].mu["out"] is Parity.OSCILLATING
+        assert iteration.parity(params).opt_state.inner_state[0].mu["out"] is Parity.OSCILLATING
         return jax.lax.fori_loop(0, 5, lambda _, z: iteration.step(z), state).params
 
     grid = jnp.array([0.01, 0.1]), jnp.array([2, 4])
