@@ -5,7 +5,6 @@ killed at any moment continues after its last whole segment and ends with the sa
 """
 
 import json
-import time
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -22,8 +21,7 @@ from experiments import problems
 from experiments.configuration import config as configuration
 from experiments.configuration.config import RunConfig
 from experiments.runs import records
-from experiments.setup import clock as timing
-from experiments.setup import optimizers
+from experiments.setup import clock, optimizers
 from experiments.setup.flows import flow
 from experiments.setup.observers import flow_observer, observer
 from experiments.storage.job import Job, Kind
@@ -79,21 +77,21 @@ def run(cell: Cell, report: Callable[[int, int], None] = lambda done, total: Non
     with job.working(wait=True) as finished:
         if finished is not None:
             return finished
-        begin = time.perf_counter()
+        lap = clock.laps()
+        next(lap)
         start, advance, per_step = _programs(cell)
         state, done = _resumed(job, start)
         while done < cell.segments:
             state, tracking = jax.block_until_ready(advance(state))
             segment = records.labelled(tracking, cell.seeds, cell.flows)
-            now = time.perf_counter()
-            job.save(_name(done), segment, now - begin)
-            begin, done = now, done + 1
+            job.save(_name(done), segment, next(lap))
+            done += 1
             job.save_checkpoint(state, done)
             report(done, cell.segments)
         times = {"per_step": per_step(state)} if cell.compared else {}
         segments, seconds = zip(*(job.load(_name(k)) for k in range(done)), strict=True)
         whole = records.finished(segments, cell.config).assign_attrs(problem=cell.problem)
-        return job.finish(whole, sum(seconds) + time.perf_counter() - begin, **times)
+        return job.finish(whole, sum(seconds) + next(lap), **times)
 
 
 def equal_pieces(records: int, most: int) -> int:
@@ -135,7 +133,7 @@ def _programs(cell: Cell) -> tuple[Callable[[], PyTree], Callable, Callable]:
         chosen = {name: flows[name] for name in names}
         return rodflow.Tracker(problem.loss, tx, chosen, every=config.every)
 
-    per_step = partial(timing.per_step, tracker_of, records=cell.records)
+    per_step = partial(clock.per_step, tracker_of, records=cell.records)
     return partial(start, params, keys), advance, per_step
 
 

@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping
 
 import xarray as xr
 
+from experiments.setup.clock import timed
 from experiments.storage.job import Job
 
 PERIOD = 0.5  # seconds between two looks at what the other processes have done
@@ -68,8 +69,7 @@ def _compute_what_is_free(job: Job, pieces: Pieces, report: Report) -> None:
         with job.claimed(name) as mine:
             if mine and job.needs(name):
                 report(name, job.complete, len(pieces))
-                begin = time.perf_counter()
-                job.save(name, compute(), time.perf_counter() - begin)
+                job.save(name, *timed(compute))
                 report(name, job.complete, len(pieces))
 
 

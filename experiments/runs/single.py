@@ -1,6 +1,6 @@
 """The main job: train a network, follow it with the stable flow and the rod flow, and time each."""
 
-import time
+import collections
 from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
@@ -17,6 +17,7 @@ from experiments.configuration.config import RunConfig
 from experiments.runs import records
 from experiments.runs.cell import equal_pieces
 from experiments.setup import flows, optimizers
+from experiments.setup.clock import timed
 from experiments.setup.observers import observer
 from experiments.storage.job import Job, Kind
 
@@ -42,8 +43,7 @@ def run_in(folder: Path, config: RunConfig, resolved: str, report: Report) -> xr
     with job.working(resolved) as finished:
         if finished is not None:
             return finished
-        begin = time.perf_counter()
-        return job.finish(run(config, report), time.perf_counter() - begin)
+        return job.finish(*timed(lambda: run(config, report)))
 
 
 def run(config: RunConfig, report: Report) -> xr.Dataset:
@@ -73,10 +73,8 @@ def run(config: RunConfig, report: Report) -> xr.Dataset:
     def clock(label: str, flows: dict) -> float:
         tracker, state = start(flows=flows)
         jax.block_until_ready(tracker.run(state, chunk_of(config)))
-        begin = time.perf_counter()
-        for _ in _advance(tracker, state, config, partial(report, label)):
-            pass
-        return time.perf_counter() - begin
+        moving = _advance(tracker, state, config, partial(report, label))
+        return timed(lambda: collections.deque(moving, maxlen=0))[1]
 
     report("compiling", 0, config.num_steps)
     tracker, state = start(flows=followed, twins=config.twins, observe=observer(problem, tx))

@@ -5,7 +5,7 @@ on one machine in one hour. The time of a flow is what it adds to that of the it
 """
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import TypeVar
 
 import jax
@@ -23,6 +23,15 @@ def timed(run: Callable[[], _R]) -> tuple[_R, float]:
     begin = time.perf_counter()
     results = jax.block_until_ready(run())
     return results, time.perf_counter() - begin
+
+
+def laps() -> Iterator[float]:
+    """Yield the seconds since the value before, the first since the first was asked for."""
+    before = time.perf_counter()
+    while True:
+        now = time.perf_counter()
+        yield now - before
+        before = now
 
 
 def best_seconds(runs: Mapping[str, Callable[[], PyTree]], repeats: int = 5) -> dict[str, float]:

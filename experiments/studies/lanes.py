@@ -4,7 +4,6 @@ Few enough lanes run together that what a step touches stays in the cache of a c
 runs are asked for, the program is compiled once.
 """
 
-import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -15,6 +14,7 @@ from jaxtyping import Array, PyTree
 
 import rodflow
 from experiments.analysis.numbers import median
+from experiments.setup.clock import timed
 
 Numbers = Array | np.ndarray
 
@@ -57,10 +57,11 @@ def run(
     parts, seconds = [], []
     for start in range(0, len(next(iter(axes.values()))), chunk * devices):
         turn = {name: axis[start : start + chunk * devices] for name, axis in axes.items()}
-        begin = time.perf_counter()
-        swept = rodflow.sweep(member, turn, mesh, zipped=True, chunk=chunk)
+        swept, taken = timed(
+            lambda turn=turn: rodflow.sweep(member, turn, mesh, zipped=True, chunk=chunk)
+        )
         parts.append(jax.device_get(swept))
-        seconds.append(time.perf_counter() - begin)
+        seconds.append(taken)
     return Ran(jax.tree.map(lambda *leaves: np.concatenate(leaves), *parts), seconds)
 
 

@@ -52,7 +52,7 @@ def test_momentum_is_an_exponential_moving_average(name):
     ids=["gd", "heavy_ball", "nesterov"],
 )
 def test_edge_of_stability_is_that_of_the_table(optimizer, critical, b1):
-    """MATH.md section 2: the linear map has the eigenvalue -1 at the critical sharpness."""
+    """The linear map has the eigenvalue -1 at the critical sharpness."""
     learning_rate = 0.1
     tx = optimizer(learning_rate, b1)
     edge = critical(learning_rate, b1)
