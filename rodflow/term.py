@@ -39,11 +39,11 @@ class Work(NamedTuple):
     thirds: Array
 
     def plus(self, other: Work) -> Work:
-        """Return the work of both."""
+        """Add two works."""
         return jax.tree.map(lambda a, b: a + b, self, other)
 
     def times(self, count: int | float | Array) -> Work:
-        """Return the work of so many."""
+        """Multiply by `count`."""
         return jax.tree.map(lambda x: count * x, self)
 
 

@@ -7,6 +7,7 @@ import argparse
 from collections.abc import Sequence
 
 from experiments.benchmarks import PARTS, part
+from experiments.commands.arguments import Parser
 
 
 def known(name: str) -> str:
@@ -19,12 +20,7 @@ def known(name: str) -> str:
 def main(arguments: Sequence[str]) -> None:
     """Measure the parts that the arguments name, all of them if they name none."""
     listed = "\n".join(f"  {name:17} {subject}" for name, subject in PARTS.items())
-    parser = argparse.ArgumentParser(
-        prog="python -m experiments bench",
-        description=__doc__,
-        epilog=f"parts, all of them if none is named:\n{listed}",
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+    parser = Parser("bench", __doc__, f"parts, all of them if none is named:\n{listed}")
     parser.add_argument("parts", metavar="PART", nargs="*", default=list(PARTS), type=known)
     chosen = parser.parse_args(arguments).parts
 

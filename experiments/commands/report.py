@@ -6,20 +6,19 @@ study. The page is one HTML file that needs no network. Beside it come `summary.
 median, and of each figure of the studies.
 """
 
-import argparse
 from collections.abc import Sequence
 from pathlib import Path
 
+from experiments.commands.arguments import Parser
 from experiments.configuration.errors import reported_in_one_line
 
 
 def main(arguments: Sequence[str]) -> None:
     """Run the command."""
-    parser = argparse.ArgumentParser(
-        "python -m experiments report",
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-        epilog="examples:\n  python -m experiments report runs/papers_small\n"
+    parser = Parser(
+        "report",
+        __doc__,
+        "examples:\n  python -m experiments report runs/papers_small\n"
         "  python -m experiments report runs/tiny runs/warmup --output page.html",
     )
     parser.add_argument("folders", metavar="FOLDER", nargs="+", type=Path, help="with results")

@@ -14,7 +14,6 @@ cell to the file of `configs/learning_rates/` that the grid reads; cells that it
 left alone, so a search that was stopped goes on. Delete the file, or a line of it, to search again.
 """
 
-import argparse
 import itertools
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -24,6 +23,7 @@ import numpy as np
 from jaxtyping import Float
 from omegaconf import OmegaConf
 
+from experiments.commands.arguments import Parser
 from experiments.configuration import config as configuration
 from experiments.configuration.config import GridStudyConfig, RunConfig
 from experiments.configuration.errors import reported_in_one_line
@@ -159,11 +159,10 @@ def remarks(path: Path) -> str:
 
 def main(arguments: Sequence[str]) -> None:
     """Run the command."""
-    parser = argparse.ArgumentParser(
-        "python -m experiments search",
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-        epilog="examples:\n  python -m experiments search papers\n"
+    parser = Parser(
+        "search",
+        __doc__,
+        "examples:\n  python -m experiments search papers\n"
         "  python -m experiments search models grid.problems=[mlp] grid.optimizers=[adam]",
     )
     parser.add_argument("study", help="a grid of runs, a file of configs/study/")

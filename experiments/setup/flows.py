@@ -2,10 +2,10 @@
 
 from collections.abc import Callable, Mapping
 
-from hydra.utils import get_method
 from jaxtyping import Array, Float
 
 import rodflow
+from experiments.setup.paths import named_by_path
 
 Kappa = float | Float[Array, ""] | None
 
@@ -25,10 +25,7 @@ def flow(name: str, kappa: Kappa) -> rodflow.AbstractFlow:
             f"flows: {name}: no such flow; choose from {', '.join(FLOWS)}, or give the path of a "
             "function of kappa, as in my_flows.modified"
         )
-    try:
-        make = FLOWS[name] if name in FLOWS else get_method(name)
-    except Exception as error:  # Hydra wraps an ImportError in errors of its own
-        raise ValueError(f"flows: {name}: there is no such function") from error
+    make = FLOWS[name] if name in FLOWS else named_by_path(f"flows: {name}", name)
     made = make(kappa)
     if not isinstance(made, rodflow.AbstractFlow):
         raise ValueError(f"flows: {name}: it returned {made!r}, which is no flow")

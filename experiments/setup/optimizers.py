@@ -11,11 +11,11 @@ from collections.abc import Callable, Mapping
 
 import jax.numpy as jnp
 import optax
-from hydra.utils import get_method
 from jaxtyping import Array, Float
 
 import rodflow
 from experiments.configuration.config import OptimizerConfig
+from experiments.setup.paths import named_by_path
 
 _ADAM = rodflow.OPTIMIZERS["adam"]
 CONSTRUCTORS: Mapping[str, Callable[..., optax.GradientTransformation]] = rodflow.OPTIMIZERS | {
@@ -81,10 +81,10 @@ def _constructor(name: str) -> Callable[..., optax.GradientTransformation]:
             f"optimizer.name={name}: no such optimizer; choose from {', '.join(CONSTRUCTORS)}, or "
             "give the path of a constructor, as in optax.lion"
         )
-    try:
-        return get_method(name)
-    except Exception as error:  # Hydra wraps an ImportError in errors of its own
-        raise ValueError(f"optimizer.name={name}: there is no such constructor") from error
+    constructor = named_by_path(f"optimizer.name={name}", name)
+    if "learning_rate" not in inspect.signature(constructor).parameters:
+        raise ValueError(f"optimizer.name={name}: it takes no learning_rate, so it is no optimizer")
+    return constructor
 
 
 def _parameters(optimizer: str) -> dict[str, inspect.Parameter]:

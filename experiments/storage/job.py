@@ -123,7 +123,7 @@ class Job:
             if (whole := self.check()) is None:
                 self.folder.mkdir(parents=True, exist_ok=True)
                 if not lock.enter_context(claimed(self.folder / ".lock", wait or shared)):
-                    raise ValueError(f"{self.folder} is in use by another run; wait or stop it")
+                    raise ValueError(f"{self.folder} is in use by another process; wait or stop it")
                 whole = self.check()  # another process may have begun or ended meanwhile
             if whole is None:
                 if not (self.folder / MARKER).exists():

@@ -1,4 +1,4 @@
-"""Flows averaged over an oscillation of covariance X in the leading modes (`critical`).
+"""Flows averaged over an oscillation of covariance X in the leading modes of the Hessian.
 
 They differ in how X is found: the central flow solves for what holds the edge, the free-energy flow
 lets it grow and decay. The centre moves by G(z) + 1/2 sum_ij X_ij D^2 G(z)[xi_i, xi_j], and the

@@ -8,10 +8,18 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, PyTree
 
+from rodflow._checks import check_at_least
+
 
 def optional_array(value: Any) -> Array | None:
     """Return an array, or None as it is."""
     return None if value is None else jnp.asarray(value)
+
+
+def check_seed(seed: Array | None) -> None:
+    """Raise a `ValueError` for a seed that is negative; a traced one passes."""
+    if seed is not None:
+        check_at_least("seed", seed, 0)
 
 
 def rounding_seed(params: PyTree) -> float:

@@ -33,6 +33,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, PyTree
 
+from rodflow._checks import check_count
 from rodflow.curvature.response import nyquist_response
 from rodflow.flows import _critical as critical
 from rodflow.flows._averaged import AbstractAveragedFlow, moving
@@ -94,14 +95,13 @@ class CentralFlow(AbstractAveragedFlow):
     period: int = eqx.field(static=True, default=1)
 
     def __check_init__(self) -> None:
-        if self.modes < 1:
-            raise ValueError(f"`modes` is {self.modes}; it must be at least 1.")
-        if self.period < 1:
-            raise ValueError(f"`period` is {self.period}; it must be at least 1.")
+        check_count("modes", self.modes, 1)
+        check_count("period", self.period, 1)
         if not isinstance(self.near, jax.Array) and not 0 < self.near < 1:
             raise ValueError(f"`near` is {self.near}; it must be between 0 and 1.")
 
     def init(self, iteration: AbstractIteration, state: PhaseState) -> CentralState:
+        iteration.check(state)
         found = critical.first_modes(iteration, state, self.modes)
         nothing = jnp.zeros_like(found.rotation)
         return CentralState(state, found.vectors, nothing, found.values / 2, found.scale)

@@ -39,6 +39,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, PyTree
 
+from rodflow._checks import check_count
 from rodflow.flows._points import even_and_odd, present
 from rodflow.flows.rod import AbstractClosure
 from rodflow.linalg import decompositions as linalg
@@ -82,8 +83,7 @@ class CovarianceRod(AbstractClosure):
     solver: diffrax.AbstractSolver = eqx.field(default=LookbackEuler(), kw_only=True)
 
     def __check_init__(self) -> None:
-        if self.rank < 1:
-            raise ValueError(f"`rank` is {self.rank}; it must be at least 1.")
+        check_count("rank", self.rank, 1)
 
     def init(
         self, iteration: AbstractIteration, state: PhaseState, offset: PhaseState

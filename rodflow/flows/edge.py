@@ -71,6 +71,7 @@ class EdgeFlow(AbstractFlow):
     corrected: bool = eqx.field(static=True, default=False, kw_only=True)
 
     def init(self, iteration: AbstractIteration, state: PhaseState) -> EdgeState:
+        iteration.check(state)
         modes = critical.first_modes(iteration, state, 1)
         u = rows.pick(modes.displacements, 0)
         u = jax.tree.map(lambda leaf: leaf / optax.tree.norm(u), u)

@@ -47,7 +47,11 @@ class AbstractFlow(eqx.Module):
 
     @abc.abstractmethod
     def init(self, iteration: AbstractIteration, state: PhaseState) -> PyTree[Array]:
-        """Return the flow's state at a point of phase space: a NamedTuple of pytrees."""
+        """Return the flow's state at a point of phase space: a NamedTuple of pytrees.
+
+        Raises:
+            ValueError: The state is of another map.
+        """
 
     @abc.abstractmethod
     def increment(self, iteration: AbstractIteration, y: PyTree[Array]) -> PyTree[Array]:
@@ -96,5 +100,14 @@ class AbstractFlow(eqx.Module):
         """The way this flow is solved unless told otherwise."""
 
     def term(self, iteration: AbstractIteration) -> FlowTerm:
-        """Return the flow of `iteration` as a Diffrax ODE term, for any solver and controller."""
+        """Return the flow of `iteration` as a Diffrax ODE term, for any solver and controller.
+
+        Raises:
+            ValueError: `iteration` is none.
+        """
+        if not isinstance(iteration, AbstractIteration):
+            raise ValueError(
+                f"`iteration` is {iteration!r}; it must be a map, such as "
+                "rodflow.Iteration(loss, tx)."
+            )
         return FlowTerm(FlowField(self, iteration))

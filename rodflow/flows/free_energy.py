@@ -32,9 +32,10 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, PyTree
 
+from rodflow._checks import check_count
 from rodflow.flows import _critical as critical
 from rodflow.flows._averaged import AbstractAveragedFlow, moving
-from rodflow.flows._seed import optional_array, rounding_seed
+from rodflow.flows._seed import check_seed, optional_array, rounding_seed
 from rodflow.linalg import rows
 from rodflow.maps.iteration import AbstractIteration, PhaseState
 from rodflow.maps.parity import Parity
@@ -69,18 +70,19 @@ class FreeEnergyFlow(AbstractAveragedFlow):
             rounding units of the parameters.
 
     Raises:
-        ValueError: The rank is below 1, or, in `init`, the chain has momentum, that is, a part of
-            its state flips with the gradient.
+        ValueError: The rank is below 1 or the seed negative, or, in `init`, the chain has momentum:
+            a part of its state flips with the gradient.
     """
 
     rank: int = eqx.field(static=True, default=4)
     seed: Float[Array, ""] | None = eqx.field(converter=optional_array, default=None)
 
     def __check_init__(self) -> None:
-        if self.rank < 1:
-            raise ValueError(f"`rank` is {self.rank}; it must be at least 1.")
+        check_count("rank", self.rank, 1)
+        check_seed(self.seed)
 
     def init(self, iteration: AbstractIteration, state: PhaseState) -> FreeEnergyState:
+        iteration.check(state)
         parity = iteration.parity(state.params).opt_state
         remembered = jax.tree_util.tree_leaves_with_path(parity)
         for path, parity in remembered:

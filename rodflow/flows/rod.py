@@ -37,8 +37,9 @@ import jax.numpy as jnp
 import optax
 from jaxtyping import Array, Float, PyTree
 
+from rodflow._checks import check_count
 from rodflow.flows._points import even_and_odd, like, sample_points
-from rodflow.flows._seed import optional_array, rounding_seed
+from rodflow.flows._seed import check_seed, optional_array, rounding_seed
 from rodflow.flows.flow import AbstractFlow
 from rodflow.maps.iteration import AbstractIteration, PhaseState
 from rodflow.maps.parity import Parity
@@ -111,7 +112,7 @@ class SignedRod(AbstractClosure):
             `LookbackEuler` damps them, for twice the gradients.
 
     Raises:
-        ValueError: The number of steps is negative.
+        ValueError: The number of steps or the seed is negative.
     """
 
     seed: Float[Array, ""] | None = eqx.field(converter=optional_array, default=None)
@@ -119,8 +120,8 @@ class SignedRod(AbstractClosure):
     solver: diffrax.AbstractSolver = eqx.field(default=OneLegLookback(), kw_only=True)
 
     def __check_init__(self) -> None:
-        if self.lookahead < 0:
-            raise ValueError(f"`lookahead` is {self.lookahead}; it must be at least 0.")
+        check_count("lookahead", self.lookahead, 0)
+        check_seed(self.seed)
 
     def init(
         self, iteration: AbstractIteration, state: PhaseState, offset: PhaseState
@@ -202,6 +203,7 @@ class RodFlow(AbstractFlow):
             )
 
     def init(self, iteration: AbstractIteration, state: PhaseState) -> Any:
+        iteration.check(state)
         oscillates = jax.tree.map(lambda p: p is Parity.OSCILLATING, iteration.parity(state.params))
         offset = jax.tree.map(jnp.zeros_like, eqx.filter(state, oscillates))
         return self.closure.init(iteration, state, offset)

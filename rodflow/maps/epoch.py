@@ -43,7 +43,7 @@ it; with k = n this epoch is a step of `tx` on the mean of the losses, accumulat
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, final
 
 import jax
 import jax.numpy as jnp
@@ -55,6 +55,7 @@ from rodflow.maps.minibatches import Minibatches
 from rodflow.maps.parity import Parity, probe_parity
 
 
+@final
 class Epoch(AbstractIteration):
     """The map of one optimizer step on each of n minibatches in turn. A unit of time is an epoch.
 

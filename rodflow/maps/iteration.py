@@ -16,7 +16,7 @@ import dataclasses
 import functools
 import inspect
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, final
 
 import equinox as eqx
 import jax
@@ -132,7 +132,7 @@ class AbstractIteration(eqx.Module):
         return PhaseState(params, jax.tree.map(as_clock, self.tx.init(params)))
 
     def check(self, state: PhaseState) -> None:
-        """Refuse what is no point of this map's phase space.
+        """Raise a `ValueError` unless `state` is a point of this map's phase space.
 
         Raises:
             ValueError: The state is no `PhaseState`, or that of another transformation.
@@ -166,6 +166,7 @@ class AbstractIteration(eqx.Module):
         )
 
 
+@final
 class Iteration(AbstractIteration):
     """The map of one optimizer step on a full-batch loss.
 

@@ -240,7 +240,7 @@ def _much_later(first: Array, last: Array) -> Array | np.ndarray:
 
 
 def _concrete(traced: ClosedJaxpr) -> Callable[[list[Array | np.ndarray]], list[Array]]:
-    """Compile `traced` to run now, though an outer `jit` or `vmap` may be tracing.
+    """Compile `traced` to run eagerly, even inside an outer `jit` or `vmap`.
 
     Hyperparameters of an outer trace were hoisted into the constants; parity does not depend on
     their values, so a generic one stands in for each.

@@ -49,7 +49,7 @@ class AbstractLookback(AbstractMapSolver):
 
 
 def flow_term(terms: diffrax.AbstractTerm) -> FlowTerm | None:
-    """Return the term of a flow, out of the wrapper in which Diffrax keeps the sign of time."""
+    """Return the `FlowTerm` inside the wrapper that Diffrax puts around a term, or None."""
     inner = getattr(terms, "term", terms)
     return inner if isinstance(inner, FlowTerm) else None
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+import diffrax
+
 from rodflow.flows.flow import AbstractFlow
 from rodflow.flows.rod import RodFlow
 from rodflow.flows.stable import StableFlow
@@ -45,5 +47,10 @@ def checked_integrators(integrators: Any, flows: list[str]) -> dict[str, Integra
             raise ValueError(
                 f"integrators[{name!r}] is {integrator!r}; it must be a rodflow.Integrator, as "
                 "Integrator(diffrax.Heun(), 0.5) is."
+            )
+        if not isinstance(integrator.solver, diffrax.AbstractSolver):
+            raise ValueError(
+                f"integrators[{name!r}] has the solver {integrator.solver!r}; it must be an "
+                "instance of a Diffrax solver, as diffrax.Heun() is."
             )
     return dict(integrators)

@@ -47,7 +47,7 @@ class TrackerState(NamedTuple):
 
     Attributes:
         step: Optimizer steps since tracking started.
-        start: The parameters there.
+        start: The parameters when tracking started.
         run: The iterates.
         twins: The twins, with a leading axis; None without any.
         flows: The flows, by name.
@@ -109,10 +109,10 @@ class Tracker(eqx.Module):
         integrators = checked_integrators(integrators, list(self.flows))
         check_count("every", every, 1)
         check_count("twins", twins, 0)
-        if not callable(iteration):
+        if not (isinstance(iteration, type) and issubclass(iteration, AbstractIteration)):
             raise ValueError(
-                f"`iteration` is an instance of {type(iteration).__name__}; it must be the class "
-                "itself, `Iteration` or `Epoch`."
+                f"`iteration` is {iteration!r}; it must be a class of maps, `rodflow.Iteration` or "
+                "`rodflow.Epoch`."
             )
         self.iteration = iteration(loss, tx)
         self.integrators = {
@@ -174,8 +174,8 @@ class Tracker(eqx.Module):
         Raises:
             ValueError: The state is of a tracker with another transformation, twins or flows.
         """
-        check_count("num_records", num_records, 0)
         self._check_state(state)
+        check_count("num_records", num_records, 0)
         return self._run(state, num_records, self.iteration.placed(state.start).placement)
 
     @eqx.filter_jit

@@ -38,7 +38,8 @@ def test_a_path_names_any_function_of_kappa():
     ("name", "message"),
     [
         ("rood", "flows: rood: no such flow; choose from stable, corrected, rod"),
-        ("no_such_module.rod", "flows: no_such_module.rod: there is no such function"),
+        ("no_such_module.rod", "flows: no_such_module.rod: there is no rod in no_such_module"),
+        ("math.pi", "flows: math.pi: math.pi is no function"),
         ("math.isnan", "flows: math.isnan: .* is no flow"),
     ],
 )
