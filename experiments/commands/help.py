@@ -5,7 +5,7 @@ import itertools
 import json
 import re
 import textwrap
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import fields, is_dataclass
 from pathlib import Path
 from typing import Any
@@ -59,8 +59,9 @@ def page(command: str) -> str:
         for group in (entry.name for entry in fields(kind) if entry.name in GROUPS):
             default = f", by default {defaults[group]}" if group in defaults else ""
             lines += [f"\n{group}=NAME{default}", *_choices(group)]
-        if known := list(_keys(kind)):
-            lines += ["\nkeys and their defaults:", *known]
+        if known := list(_keys(kind, set_by(command))):
+            of_grids = " of a grid, whose file may set others" if command == "study" else ""
+            lines += [f"\nkeys and their defaults{of_grids}:", *known]
     lines += [
         "\nhydra.run.dir=FOLDER sets the run folder. With --multirun, KEY=VALUE,VALUE makes a job",
         "of each value. --hydra-help lists more.",
@@ -84,14 +85,20 @@ def _choices(group: str) -> Iterator[str]:
             )
 
 
-def _keys(kind: Any, prefix: str = "") -> Iterator[str]:
-    """Yield a line for each key of a schema that is no group."""
+def set_by(command: str) -> dict[str, str]:
+    """Return the values that the file of a command sets, as on the command line."""
+    values: Any = OmegaConf.to_container(OmegaConf.load(CONFIGS / f"{command}.yaml"))
+    return {name: json.dumps(value) for name, value in values.items()}
+
+
+def _keys(kind: Any, given: Mapping[str, str], prefix: str = "") -> Iterator[str]:
+    """Yield a line for each key of a schema that is no group, with its value if it is given."""
     for entry in fields(kind):
         if is_dataclass(entry.type):
-            yield from _keys(entry.type, f"{entry.name}.")
+            yield from _keys(entry.type, {}, f"{entry.name}.")
     for name, text, told in _entries(kind):
         if name not in GROUPS:
-            key = f"{prefix}{name}={text or '...'} "
+            key = f"{prefix}{name}={given.get(name, text) or '...'} "
             yield from textwrap.wrap(
                 f"{key:<31}{told}", WIDTH, initial_indent="  ", subsequent_indent=" " * 33
             )

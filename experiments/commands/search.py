@@ -166,7 +166,9 @@ def main(arguments: Sequence[str]) -> None:
         "  python -m experiments search models grid.problems=[mlp] grid.optimizers=[adam]",
     )
     parser.add_argument("study", help="a grid of runs, a file of configs/study/")
-    parser.add_argument("overrides", nargs="*", metavar="KEY=VALUE", help="as for a study")
+    parser.add_argument(
+        "overrides", nargs="*", default=[], metavar="KEY=VALUE", help="as for a study"
+    )
     chosen = parser.parse_args(arguments)
     with reported_in_one_line():
         config = configuration.load_study([f"study={chosen.study}", *chosen.overrides])

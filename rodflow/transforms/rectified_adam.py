@@ -19,6 +19,8 @@ import numpy as np
 from jax.core import Tracer
 from jaxtyping import Array, Float
 
+from rodflow.transforms._defaults import ADAM_B2
+
 _TRACTABLE = 4.0  # the variance of 1 / sqrt(nu_hat) is finite beyond this length
 
 
@@ -29,7 +31,7 @@ class Rectification(NamedTuple):
     r: Float[Array, "*steps"]
 
 
-def rectification(step: jax.typing.ArrayLike, b2: jax.typing.ArrayLike = 0.999) -> Rectification:
+def rectification(step: jax.typing.ArrayLike, b2: jax.typing.ArrayLike = ADAM_B2) -> Rectification:
     r"""Compute the length of Adam's average and the rectification of its step size.
 
     .. math::
