@@ -9,6 +9,12 @@ from jax.core import Tracer
 from jaxtyping import PyTree
 
 
+def shown(value: object) -> str:
+    """Return how an error shows a value: its representation in one line, cut where it is long."""
+    text = " ".join(repr(value).split())
+    return text if len(text) <= 80 else f"{text[:77]}..."
+
+
 def check_at_least(name: str, value: jax.typing.ArrayLike, least: int) -> None:
     """Raise a `ValueError` if a value is below `least`; a traced value passes."""
     if not isinstance(value, Tracer) and not np.all(np.asarray(value) >= least):

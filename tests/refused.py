@@ -111,6 +111,18 @@ ATTEMPTS = {
     "an optimizer that is none": lambda: track(tx=optax.sgd),
     "parameters as a phase state": lambda: rodflow.effective_sharpness(loss, SGD, START),
     "a number of records that is none": lambda: rodflow.Tracker(loss, SGD).init(START, warmup=2.5),
+    "a state of adam at the door of a flow of sgd": lambda: RodFlow().init(
+        rodflow.Iteration(loss, SGD), rodflow.Iteration(loss, ADAM).init(START)
+    ),
+    "parameters at the door of a flow": lambda: RodFlow().init(rodflow.Iteration(loss, SGD), START),
+    "the term of a loss": lambda: RodFlow().term(loss),
+    "Held of Held": lambda: Held(Held()),
+    "the class of a solver": lambda: track(
+        integrators={"rod": Integrator(rodflow.LookbackEuler, 0.5)}
+    ),
+    "a flow as an iteration": lambda: track(iteration=RodFlow),
+    "half a rank": lambda: rodflow.CovarianceRod(rank=1.5),
+    "a negative seed": lambda: rodflow.SignedRod(seed=-1.0),
     "half a twin": lambda: track(twins=0.5),
 }
 

@@ -17,6 +17,7 @@ import equinox as eqx
 import jax.numpy as jnp
 from jaxtyping import Array, Float, PyTree
 
+from rodflow._checks import shown
 from rodflow.linalg.trees import norm
 from rodflow.maps.iteration import AbstractIteration, PhaseState
 from rodflow.solvers import Integrator
@@ -107,7 +108,7 @@ class AbstractFlow(eqx.Module):
         """
         if not isinstance(iteration, AbstractIteration):
             raise ValueError(
-                f"`iteration` is {iteration!r}; it must be a map, such as "
+                f"`iteration` is {shown(iteration)}; it must be a map, such as "
                 "rodflow.Iteration(loss, tx)."
             )
         return FlowTerm(FlowField(self, iteration))

@@ -37,7 +37,7 @@ import jax.numpy as jnp
 import optax
 from jaxtyping import Array, Float, PyTree
 
-from rodflow._checks import check_count
+from rodflow._checks import check_count, shown
 from rodflow.flows._points import even_and_odd, like, sample_points
 from rodflow.flows._seed import check_seed, optional_array, rounding_seed
 from rodflow.flows.flow import AbstractFlow
@@ -199,7 +199,8 @@ class RodFlow(AbstractFlow):
     def __check_init__(self) -> None:
         if not isinstance(self.closure, AbstractClosure):
             raise ValueError(
-                f"`closure` is {self.closure!r}; it must be a closure, as rodflow.SignedRod() is."
+                f"`closure` is {shown(self.closure)}; it must be a closure, as "
+                "rodflow.SignedRod() is."
             )
 
     def init(self, iteration: AbstractIteration, state: PhaseState) -> Any:

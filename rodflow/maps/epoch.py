@@ -50,6 +50,7 @@ import jax.numpy as jnp
 import optax
 from jaxtyping import Array, Float, PyTree
 
+from rodflow._checks import shown
 from rodflow.maps.iteration import AbstractIteration, PhaseState
 from rodflow.maps.minibatches import Minibatches
 from rodflow.maps.parity import Parity, probe_parity
@@ -74,7 +75,7 @@ class Epoch(AbstractIteration):
     def __check_init__(self) -> None:
         if not isinstance(self.loss_fn, Minibatches):
             raise ValueError(
-                f"`loss_fn` is {self.loss_fn!r}; for an epoch it must be `Minibatches`."
+                f"`loss_fn` is {shown(self.loss_fn)}; for an epoch it must be `Minibatches`."
             )
 
     @property

@@ -26,7 +26,7 @@ import optax
 from jax.core import Tracer
 from jaxtyping import Array, Float, PyTree
 
-from rodflow._checks import check_scalar
+from rodflow._checks import check_scalar, shown
 from rodflow.linalg.trees import alike
 from rodflow.maps.parity import Parity, as_clock, probe_parity
 from rodflow.maps.placement import Placement, place, placement_of
@@ -63,7 +63,8 @@ class AbstractIteration(eqx.Module):
     def __check_init__(self) -> None:
         if not callable(getattr(self.tx, "update", None)):
             raise ValueError(
-                f"`tx` is {self.tx!r}; it must be an Optax transformation, as optax.sgd(0.1) is."
+                f"`tx` is {shown(self.tx)}; it must be an Optax transformation, as "
+                "optax.sgd(0.1) is."
             )
 
     @property

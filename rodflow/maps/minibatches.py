@@ -22,7 +22,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, PyTree
 
-from rodflow._checks import check_scalar
+from rodflow._checks import check_scalar, shown
 
 
 class Minibatches(eqx.Module):
@@ -47,8 +47,8 @@ class Minibatches(eqx.Module):
         leaves = [] if isinstance(batches, Iterator) else jax.tree.leaves(batches)
         if not leaves or not all(hasattr(leaf, "shape") for leaf in leaves):
             raise ValueError(
-                f"`batches` is {batches!r}; it must be arrays that hold all batches, stacked along "
-                "their first axis (what a loader draws anew in every epoch makes no map)."
+                f"`batches` is {shown(batches)}; it must be arrays that hold all batches, stacked "
+                "along their first axis (what a loader draws anew in every epoch makes no map)."
             )
         counts = [leaf.shape[0] if leaf.shape else 0 for leaf in leaves]
         if min(counts) < 1 or min(counts) != max(counts):

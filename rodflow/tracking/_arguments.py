@@ -7,6 +7,7 @@ from typing import Any
 
 import diffrax
 
+from rodflow._checks import shown
 from rodflow.flows.flow import AbstractFlow
 from rodflow.flows.rod import RodFlow
 from rodflow.flows.stable import StableFlow
@@ -19,12 +20,12 @@ def checked_flows(flows: Any) -> dict[str, AbstractFlow]:
         return {"stable": StableFlow(), "rod": RodFlow()}
     if not isinstance(flows, Mapping):
         raise ValueError(
-            f"`flows` is {flows!r}; it must be a dict, as in {{'rod': rodflow.RodFlow()}}."
+            f"`flows` is {shown(flows)}; it must be a dict, as in {{'rod': rodflow.RodFlow()}}."
         )
     for name, flow in flows.items():
         if not isinstance(flow, AbstractFlow):
             raise ValueError(
-                f"flows[{name!r}] is {flow!r}; it must be an instance of a flow, as "
+                f"flows[{name!r}] is {shown(flow)}; it must be an instance of a flow, as "
                 "rodflow.RodFlow() is."
             )
     return dict(flows)
@@ -36,7 +37,7 @@ def checked_integrators(integrators: Any, flows: list[str]) -> dict[str, Integra
         return {}
     if not isinstance(integrators, Mapping):
         raise ValueError(
-            f"`integrators` is {integrators!r}; it must be a dict from names of flows to "
+            f"`integrators` is {shown(integrators)}; it must be a dict from names of flows to "
             "rodflow.Integrator."
         )
     unknown = sorted(set(integrators) - set(flows))
@@ -45,12 +46,12 @@ def checked_integrators(integrators: Any, flows: list[str]) -> dict[str, Integra
     for name, integrator in integrators.items():
         if not isinstance(integrator, Integrator):
             raise ValueError(
-                f"integrators[{name!r}] is {integrator!r}; it must be a rodflow.Integrator, as "
-                "Integrator(diffrax.Heun(), 0.5) is."
+                f"integrators[{name!r}] is {shown(integrator)}; it must be a rodflow.Integrator, "
+                "as Integrator(diffrax.Heun(), 0.5) is."
             )
         if not isinstance(integrator.solver, diffrax.AbstractSolver):
             raise ValueError(
-                f"integrators[{name!r}] has the solver {integrator.solver!r}; it must be an "
+                f"integrators[{name!r}] has the solver {shown(integrator.solver)}; it must be an "
                 "instance of a Diffrax solver, as diffrax.Heun() is."
             )
     return dict(integrators)

@@ -24,7 +24,7 @@ import jax.numpy as jnp
 import optax
 from jaxtyping import Array, Float, Int, PRNGKeyArray, PyTree
 
-from rodflow._checks import check_count
+from rodflow._checks import check_count, shown
 from rodflow.flows.flow import AbstractFlow
 from rodflow.linalg.trees import alike, norm
 from rodflow.maps.iteration import AbstractIteration, Iteration, PhaseState
@@ -111,8 +111,8 @@ class Tracker(eqx.Module):
         check_count("twins", twins, 0)
         if not (isinstance(iteration, type) and issubclass(iteration, AbstractIteration)):
             raise ValueError(
-                f"`iteration` is {iteration!r}; it must be a class of maps, `rodflow.Iteration` or "
-                "`rodflow.Epoch`."
+                f"`iteration` is {shown(iteration)}; it must be a class of maps, "
+                "`rodflow.Iteration` or `rodflow.Epoch`."
             )
         self.iteration = iteration(loss, tx)
         self.integrators = {

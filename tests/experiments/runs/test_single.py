@@ -52,7 +52,7 @@ def test_two_runs_at_once_do_not_share_a_folder(tmp_path, monkeypatch):
     """Not even of the same configuration; the second one leaves everything as it is."""
 
     def run(config, report):
-        with pytest.raises(ValueError, match="in use by another run"):
+        with pytest.raises(ValueError, match="in use by another process"):
             single.run_in(tmp_path, config, "second: true\n", ignore)
         return xr.Dataset({"steps": config.num_steps})
 

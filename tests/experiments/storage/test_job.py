@@ -177,7 +177,7 @@ def test_a_marker_that_is_none_is_named(begun, content):
 
 def test_two_jobs_do_not_work_in_one_folder(tmp_path):
     one, other = job(tmp_path), job(tmp_path)
-    refused = pytest.raises(ValueError, match="in use by another run")
+    refused = pytest.raises(ValueError, match="in use by another process")
     with one.working(), refused, other.working():
         pytest.fail("never at work")
     with other.working():
