@@ -21,17 +21,6 @@ def study(cell):
     ]
 
 
-def diverge(cell, seed, step, flow=None):
-    """As tracking does it: marked from the step on, NaN, and no improvement."""
-    after = cell.step >= step
-    where = {"seed": seed} if flow is None else {"seed": seed, "flow": flow}
-    mark = "diverged_at" if flow is None else "flow_diverged_at"
-    cell[mark].loc[where] = np.where(after, step, -1)
-    for name in ("distance", "loss_error") if flow else ("distance", "loss", "floor"):
-        cell[name].loc[where] = cell[name].loc[where].where(~after)
-    cell["improvement"].loc[where] = np.nan
-
-
 def test_flows_have_the_rod_first_and_no_baseline(cell, study):
     assert summary.flows(study) == ["rod", "covariance_4"]
     assert summary.flows([cell.sel(flow=["stable"])]) == []
@@ -58,7 +47,7 @@ def test_a_cell_without_the_flow_has_no_entry(cell, study):
     assert list(summary.grid(cells, "covariance_4").entries) == [("vit", "gd")]
 
 
-def test_worst_comes_first(study):
+def test_worst_comes_first(study, diverge):
     diverge(study[2], 0, 40)
     study[2]["improvement"] *= np.nan
     found = [(row, each.optimizer, each.verdict) for row, each in summary.worst(study)]
@@ -80,7 +69,7 @@ def test_overall_counts_only_cells_at_the_edge(study):
     assert summary.overall(study[2:3]) == "None of 1 cells reached the edge of stability."
 
 
-def test_markdown_is_the_table_of_the_readme(study):
+def test_markdown_is_the_table_of_the_readme(study, diverge):
     diverge(study[3], 0, 40)
     study[3] = study[3].drop_vars("floor")
     assert summary.markdown(study) == (

@@ -4,17 +4,6 @@ import pytest
 from experiments.analysis.verdicts import Divergence, Verdict, representative, summarize
 
 
-def diverge(cell, seed, step, flow=None):
-    """As tracking does it: marked from the step on, NaN, and no improvement."""
-    after = cell.step >= step
-    where = {"seed": seed} if flow is None else {"seed": seed, "flow": flow}
-    mark = "diverged_at" if flow is None else "flow_diverged_at"
-    cell[mark].loc[where] = np.where(after, step, -1)
-    for name in ("distance", "loss_error") if flow else ("distance", "loss", "floor"):
-        cell[name].loc[where] = cell[name].loc[where].where(~after)
-    cell["improvement"].loc[where] = np.nan
-
-
 def test_numbers_of_a_cell(cell):
     rod = summarize(cell, "rod")
     assert (rod.optimizer, rod.problem, rod.seeds) == ("adam", "vit", (0, 1, 7))
@@ -32,7 +21,7 @@ def test_without_twins_there_is_no_floor(cell):
     assert np.isnan(summarize(cell.drop_vars("floor"), "rod").over_floor)
 
 
-def test_a_flow_that_diverges_alone_counts_as_zero(cell):
+def test_a_flow_that_diverges_alone_counts_as_zero(cell, diverge):
     for seed in (0, 1):
         diverge(cell, seed, 40, "rod")
     rod = summarize(cell, "rod")
@@ -45,7 +34,7 @@ def test_a_flow_that_diverges_alone_counts_as_zero(cell):
     assert summarize(cell, "covariance_4").verdict is Verdict.OK
 
 
-def test_iterates_that_diverge_say_nothing_against_the_flow(cell):
+def test_iterates_that_diverge_say_nothing_against_the_flow(cell, diverge):
     diverge(cell, 0, 40)
     diverge(cell, 0, 40, "rod")
     rod = summarize(cell, "rod")
@@ -55,7 +44,7 @@ def test_iterates_that_diverge_say_nothing_against_the_flow(cell):
     assert "iterates diverged at step 40 (seed 0)" in rod.reason
 
 
-def test_without_a_baseline_there_is_no_number(cell):
+def test_without_a_baseline_there_is_no_number(cell, diverge):
     for seed in cell.seed.values:
         diverge(cell, seed, 30, "stable")
         cell["improvement"].loc[{"seed": seed}] = np.nan
