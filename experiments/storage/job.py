@@ -9,7 +9,7 @@ that is read back says what it is of, and is refused by another job and in anoth
     folder/pieces/NAME.nc    one piece of the results
     folder/pieces/NAME.lock  claimed by the process that computes the piece
     folder/checkpoint        state after some pieces, where each piece continues the one before
-    folder/seconds.json      wall-clock time, beside results that are the same bits in any case
+    folder/seconds.json      wall-clock time and where it was measured; results are the same bits
     folder/results.nc        the results: the job is finished, and its pieces are removed
 
 All of these are whole or absent, so that a process can be killed at any moment.
@@ -34,6 +34,7 @@ from jaxtyping import PyTree
 import rodflow
 from experiments.storage import files, results
 from experiments.storage.locks import claimed
+from experiments.storage.measured import circumstances
 
 MARKER = "job.json"
 NAMES = {"kind": "kind", "piece": "piece", "source": "version", "device": "kind of device"}
@@ -207,7 +208,8 @@ class Job:
 
     def finish(self, whole: xr.Dataset, seconds: float, **times: Any) -> xr.Dataset:
         """Write the results and `seconds.json`, and return the results as they are read."""
-        files.save(self.folder / "seconds.json", self._told | {"seconds": seconds} | times)
+        beside = {"seconds": seconds, "measured": circumstances()} | times
+        files.save(self.folder / "seconds.json", self._told | beside)
         told = {"kind": str(self.kind), "identity": json.dumps(dict(self.identity))}
         results.save(whole.assign_attrs(told | provenance()), self._results)
         found = self.finished()

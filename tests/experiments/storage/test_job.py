@@ -76,6 +76,7 @@ def test_results_say_what_they_are_and_are_all_that_is_left(ended):
     assert (ended.folder / "config.yaml").read_text() == "of: tests\n"
     taken = seconds_beside(ended.folder / "results.nc", found)
     assert taken["seconds"] == 5.0 and taken["per_step"] == {"iterates": 0.5}
+    assert taken["measured"]["versions"]["jax"] == jax.__version__
 
 
 def test_times_of_other_results_are_not_taken(ended, tmp_path):
