@@ -14,6 +14,7 @@ copyright = f"2026, {author}"
 version = release = rodflow.__version__
 
 extensions = [
+    "docstrings",
     "myst_nb",
     "sphinx.ext.autodoc",
     "sphinx.ext.napoleon",
@@ -24,14 +25,32 @@ extensions = [
     "sphinx_design",
 ]
 exclude_patterns = ["_build"]
+templates_path = ["_templates"]
 bibtex_bibfiles = ["references.bib"]
 bibtex_default_style = "unsrt"
 myst_enable_extensions = ["amsmath", "dollarmath", "colon_fence", "deflist"]
 myst_heading_anchors = 3
+
+# Notebooks run at build, once for each change of their code; a cell that fails fails the build.
 nb_execution_mode = "cache"
 nb_execution_timeout = 240
 nb_execution_raise_on_error = True
+# Widgets would load programs from a network.
+nb_ipywidgets_js = {}
 
 html_theme = "sphinx_book_theme"
 html_title = "rodflow"
 html_static_path = ["_static"]
+html_css_files = ["rodflow.css"]
+html_favicon = "_static/favicon.svg"
+html_copy_source = False
+html_theme_options = {
+    "logo": {
+        "image_light": "_static/logo-light.svg",
+        "image_dark": "_static/logo-dark.svg",
+        "alt_text": "rodflow, to the start page",
+    },
+    "show_toc_level": 2,
+    "use_download_button": False,
+    "use_fullscreen_button": False,
+}
