@@ -30,6 +30,18 @@ bibtex_bibfiles = ["references.bib"]
 bibtex_default_style = "unsrt"
 myst_enable_extensions = ["amsmath", "dollarmath", "colon_fence", "deflist"]
 myst_heading_anchors = 3
+smartquotes_action = "D"  # dashes, no curly quotes
+
+# Types come from the source, see _extensions/docstrings.py.
+default_role = "py:obj"
+autodoc_typehints = "none"
+autodoc_member_order = "bysource"
+napoleon_use_param = False
+napoleon_use_rtype = False
+napoleon_attr_annotations = False
+python_use_unqualified_type_names = True
+python_maximum_signature_line_length = 88
+toc_object_entries_show_parents = "hide"
 
 # Notebooks run at build, once for each change of their code; a cell that fails fails the build.
 nb_execution_mode = "cache"
