@@ -40,7 +40,6 @@ napoleon_use_param = False
 napoleon_use_rtype = False
 napoleon_attr_annotations = False
 python_use_unqualified_type_names = True
-python_maximum_signature_line_length = 88
 toc_object_entries_show_parents = "hide"
 
 # Notebooks run at build, once for each change of their code; a cell that fails fails the build.
@@ -56,13 +55,15 @@ html_static_path = ["_static"]
 html_css_files = ["rodflow.css"]
 html_favicon = "_static/favicon.svg"
 html_copy_source = False
+html_context = {"default_mode": "auto"}  # light or dark, as the reader's system is
 html_theme_options = {
     "logo": {
         "image_light": "_static/logo-light.svg",
         "image_dark": "_static/logo-dark.svg",
         "alt_text": "rodflow, to the start page",
     },
-    "show_toc_level": 2,
+    "navbar_persistent": [],  # the sidebar has the search
+    "show_toc_level": 1,
     "use_download_button": False,
     "use_fullscreen_button": False,
 }
