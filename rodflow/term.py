@@ -125,9 +125,21 @@ class FlowTerm(diffrax.ODETerm):
 
     A plain Diffrax solver gets from `vf` the field of the ordinary differential equation that the
     flow is. `rodflow.LookbackEuler`, `OneLegLookback` and `Held` read what else they need here.
+    Theory: docs/theory/look_back.md.
 
     Args:
         vector_field: The field of the flow, or one with a part that is held.
+
+    Examples:
+        >>> import jax.numpy as jnp, optax, rodflow
+        >>> iteration = rodflow.Iteration(lambda w: w**2 / 2, optax.sgd(0.5))
+        >>> flow = rodflow.StableFlow(corrected=True)
+        >>> term = flow.term(iteration)
+        >>> y = flow.init(iteration, iteration.init(jnp.array(1.0)))
+        >>> float(term.increment(0.0, y, None).params)  # V(y), of the map
+        -0.5
+        >>> float(term.vf(0.0, y, None).params)  # V(y - V(y) / 2), of the flow
+        -0.625
     """
 
     vector_field: AbstractField

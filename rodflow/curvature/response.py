@@ -29,7 +29,8 @@ def nyquist_response(iteration: AbstractIteration, state: PhaseState) -> PyTree[
     """Return the response r of the update to a gradient that alternates in sign.
 
     r is twice the oscillation of the parameters under a gradient of 1: they move by 2 x from one
-    end to the other. For Adam with preconditioner p it is `lr (1 - b1) / ((1 + b1) p)`.
+    end to the other. For Adam with preconditioner p it is `lr (1 - b1) / ((1 + b1) p)`. Theory:
+    docs/theory/edge.md.
 
     Args:
         iteration: The map of single steps.
@@ -41,6 +42,17 @@ def nyquist_response(iteration: AbstractIteration, state: PhaseState) -> PyTree[
 
     Raises:
         ValueError: The map is of several updates (`Epoch`).
+
+    Examples:
+        Momentum b1 divides the response by (1 + b1) / (1 - b1), here 3, so that the edge is at a
+        curvature three times as large:
+
+        >>> import jax.numpy as jnp, rodflow
+        >>> for tx in rodflow.OPTIMIZERS["gd"](0.3), rodflow.heavy_ball(0.3, b1=0.5):
+        ...     iteration = rodflow.Iteration(lambda w: w**2, tx)
+        ...     print(f"{rodflow.nyquist_response(iteration, iteration.init(jnp.array(1.0))):.4f}")
+        0.3000
+        0.1000
     """
     ones = jax.tree.map(jnp.ones_like, state.params)
     return jax.tree.map(lambda x: 2 * x, oscillation(iteration, state, ones).params)
@@ -58,7 +70,7 @@ def oscillation(
     they do in `state`. The oscillation is exact to first order in `grads`, for a chain that acts on
     each element by itself. In the frame that alternates with the gradient x solves exp(growth) x =
     -x - B(x), with B the linear response of the increment: for growth 0, it is the rest point of
-    the signed rod.
+    the signed rod. Theory: docs/theory/edge.md.
 
     Args:
         iteration: The map of single steps.
@@ -71,6 +83,14 @@ def oscillation(
 
     Raises:
         ValueError: The map is of several updates (`Epoch`).
+
+    Examples:
+        >>> import jax.numpy as jnp, optax, rodflow
+        >>> from rodflow.curvature import oscillation
+        >>> iteration = rodflow.Iteration(lambda w: w**2, optax.sgd(0.5))
+        >>> x = oscillation(iteration, iteration.init(jnp.array(1.0)), grads=jnp.array(2.0))
+        >>> float(x.params)  # from +x to -x is a step of 0.5 * 2
+        0.5
     """
     return Settling.begin(iteration, state).settled(grads, growth).x
 
@@ -83,6 +103,14 @@ class Settling(eqx.Module):
         state: The point of phase space at which auxiliary leaves and clocks stand.
         x: The oscillation, None on the leaves that do not oscillate.
         memory: The auxiliary leaves before a step that ends with their present values.
+
+    Examples:
+        >>> import jax.numpy as jnp, optax, rodflow
+        >>> from rodflow.curvature import Settling
+        >>> iteration = rodflow.Iteration(lambda w: w**2, optax.sgd(0.5))
+        >>> settling = Settling.begin(iteration, iteration.init(jnp.array(1.0)))
+        >>> float(settling.settled(jnp.array(2.0), iterations=3).x.params)
+        0.5
     """
 
     iteration: AbstractIteration

@@ -43,8 +43,8 @@ def sharpness(
     Found by Lanczos iteration; exact for at most `depth` parameters.
 
     Args:
-        loss: Params pytree -> scalar.
-        params: Where the Hessian is taken.
+        loss: A function of the parameters that returns a scalar.
+        params: Where the Hessian is taken, a pytree of real float arrays.
         k: The number of eigenvalues.
         metric: Weights, not negative, of the structure of `params`; with them the eigenvalues are
             those of diag(metric)^1/2 H diag(metric)^1/2.
@@ -55,6 +55,13 @@ def sharpness(
 
     Raises:
         ValueError: k is below 1 or above the number of parameters.
+
+    Examples:
+        >>> import jax.numpy as jnp, rodflow
+        >>> loss = lambda w: 3 * w["a"] ** 2 + w["b"] ** 2 / 2
+        >>> params = {"a": jnp.array(0.0), "b": jnp.array(1.0)}
+        >>> print(*(f"{value:.3f}" for value in rodflow.sharpness(loss, params, k=2)))
+        6.000 1.000
     """
     start, unravel = _random(params)
     depth = _depth(k, start.size, depth)
@@ -90,10 +97,10 @@ def effective_sharpness(
     1.0 is the edge, for every optimizer. Compiled; works under `jit` and `vmap`. Gradient clipping
     is taken as not active. The number says nothing before the first step of an adaptive method,
     whose preconditioner is zero there. Source: Cohen et al. 2021 and 2022, arXiv 2103.00065 and
-    2207.14484; the probe of any chain is ours.
+    2207.14484; the probe of any chain is ours. Theory: docs/theory/edge.md.
 
     Args:
-        loss: Params pytree -> scalar.
+        loss: A function of the parameters that returns a scalar.
         tx: The chain of Optax transformations.
         state: A `PhaseState` of `Iteration(loss, tx)`.
         k: The number of eigenvalues.
@@ -103,12 +110,21 @@ def effective_sharpness(
             those of R H.
 
     Returns:
-        The effective sharpnesses, in descending order; NaN where the update does not respond to
-        the gradient linearly, as a sign does not.
+        The effective sharpnesses, without unit, in descending order; NaN where the update does not
+        respond to the gradient linearly, as a sign does not.
 
     Raises:
         ValueError: k is below 1 or above the number of parameters, or the state is of another
             transformation.
+
+    Examples:
+        Gradient descent is at the edge where the sharpness is 2 over the learning rate:
+
+        >>> import jax.numpy as jnp, optax, rodflow
+        >>> loss, tx = lambda w: 3 * w**2, optax.sgd(0.25)  # sharpness 6, critical value 8
+        >>> state = rodflow.Iteration(loss, tx).init(jnp.array(1.0))
+        >>> print(f"{rodflow.effective_sharpness(loss, tx, state)[0]:.3f}")
+        0.750
     """
     iteration = Iteration(loss, tx)
     iteration.check(state)

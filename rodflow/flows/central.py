@@ -76,7 +76,7 @@ class CentralFlow(AbstractAveragedFlow):
     Each evaluation of the field takes one gradient, k Hessian-vector products, and a (a + 1) / 2
     third derivatives for a modes near the edge; and, to find responses, many updates of the
     optimizer without a gradient. Source: Cohen et al. 2025, arXiv 2410.24206; beyond gradient
-    descent and RMSProp, ours.
+    descent and RMSProp, ours. Theory: docs/theory/published.md.
 
     Args:
         modes: The number of leading modes that are followed, k; fewer where there are fewer
@@ -88,6 +88,17 @@ class CentralFlow(AbstractAveragedFlow):
 
     Raises:
         ValueError: A number is out of range.
+
+    Examples:
+        Two modes, of which the first is beyond the edge:
+
+        >>> import jax.numpy as jnp, optax, rodflow
+        >>> loss = lambda w: 1.05 * w[0] ** 2 + 0.25 * w[1] ** 2  # curvatures 2.1 and 0.5
+        >>> iteration = rodflow.Iteration(loss, optax.sgd(1.0))
+        >>> flow = rodflow.CentralFlow(modes=2)
+        >>> y = flow.init(iteration, iteration.init(jnp.array([0.1, 0.1])))
+        >>> print(*(f"{value:.3f}" for value in y.sharpness))  # effective: 1 is the edge
+        1.050 0.250
     """
 
     modes: int = eqx.field(static=True, default=5)

@@ -66,7 +66,8 @@ class CovarianceRodState(NamedTuple):
 class CovarianceRod(AbstractClosure):
     """The closure Sigma = Y C Y' of rank `rank`; rank 1 is the rod of the papers.
 
-    Source: Regis & Chewi 2026, arXiv 2602.01480 and 2605.06821; ranks above 1 are ours.
+    Source: Regis & Chewi 2026, arXiv 2602.01480 and 2605.06821; ranks above 1 are ours. Theory:
+    docs/theory/rod.md.
 
     Args:
         rank: The number of directions of the oscillation.
@@ -76,6 +77,22 @@ class CovarianceRod(AbstractClosure):
 
     Raises:
         ValueError: The rank is below 1.
+
+    Examples:
+        In the valley of `rodflow.track`, where the iterates come to alternate between +- 0.158:
+
+        >>> import diffrax, jax.numpy as jnp, optax, rodflow
+        >>> def valley(w):
+        ...     walls = (2.05 + w[1]) * w[0] ** 2 / 2 - w[0] ** 4 / 4
+        ...     return walls + (w[1] - 0.1) ** 2 / 20
+        >>> iteration = rodflow.Iteration(valley, optax.sgd(1.0))
+        >>> flow = rodflow.RodFlow(rodflow.CovarianceRod(rank=1))
+        >>> y0 = flow.init(iteration, iteration.init(jnp.array([0.1, 0.0])))
+        >>> end = diffrax.SaveAt(t1=True, fn=lambda t, y, args: flow.extent(y))
+        >>> term, solver = flow.term(iteration), rodflow.LookbackEuler()
+        >>> solution = diffrax.diffeqsolve(term, solver, 0, 100, 0.5, y0, saveat=end)
+        >>> print(f"{solution.ys[0]:.3f}")
+        0.158
     """
 
     rank: int = eqx.field(static=True, default=1)

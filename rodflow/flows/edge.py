@@ -60,11 +60,28 @@ class EdgeState(NamedTuple):
 class EdgeFlow(AbstractFlow):
     """Edge Flow of an optimizer.
 
-    Source: Marion 2026, arXiv 2606.18080; beyond gradient descent, ours.
+    Source: Marion 2026, arXiv 2606.18080; beyond gradient descent, ours. Theory:
+    docs/theory/published.md.
 
     Args:
         floor: The least amplitude, in parameter space.
         corrected: Add the look-back (BEA) term to the field; the published flow has none.
+
+    Examples:
+        In the valley of `rodflow.track`, where the iterates come to alternate between +- 0.158:
+
+        >>> import diffrax, jax.numpy as jnp, optax, rodflow
+        >>> def valley(w):
+        ...     walls = (2.05 + w[1]) * w[0] ** 2 / 2 - w[0] ** 4 / 4
+        ...     return walls + (w[1] - 0.1) ** 2 / 20
+        >>> iteration = rodflow.Iteration(valley, optax.sgd(1.0))
+        >>> flow = rodflow.EdgeFlow()
+        >>> y0 = flow.init(iteration, iteration.init(jnp.array([0.1, 0.0])))
+        >>> end = diffrax.SaveAt(t1=True, fn=lambda t, y, args: flow.extent(y))
+        >>> term = flow.term(iteration)
+        >>> solution = diffrax.diffeqsolve(term, diffrax.Heun(), 0, 100, 0.25, y0, saveat=end)
+        >>> print(f"{solution.ys[0]:.3f}")
+        0.146
     """
 
     floor: Float[Array, ""] = eqx.field(converter=jnp.asarray, default=1e-5)

@@ -27,8 +27,18 @@ from rodflow.term import FlowField, FlowTerm, Work
 class AbstractFlow(eqx.Module):
     """A model of the iterates of any optimizer in continuous time.
 
+    One unit of time is one step of the map, and y stands for the state of the flow.
+
     Attributes:
         holds: True if a solver may hold a costly part of the field for a step (`rodflow.Held`).
+
+    Examples:
+        >>> import jax.numpy as jnp, optax, rodflow
+        >>> iteration = rodflow.Iteration(lambda w: w**2 / 2, optax.sgd(0.5))
+        >>> flow = rodflow.StableFlow()
+        >>> y = flow.init(iteration, iteration.init(jnp.array(1.0)))
+        >>> float(flow.increment(iteration, y).params), float(flow.predicted_loss(iteration, y))
+        (-0.5, 0.5)
     """
 
     holds: ClassVar[bool] = False

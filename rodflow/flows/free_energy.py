@@ -62,7 +62,8 @@ class FreeEnergyState(NamedTuple):
 class FreeEnergyFlow(AbstractAveragedFlow):
     """The free-energy flow of an optimizer without momentum.
 
-    Source: Chodron de Courcel 2026, arXiv 2606.05326; beyond gradient descent, ours.
+    Source: Chodron de Courcel 2026, arXiv 2606.05326; beyond gradient descent, ours. Theory:
+    docs/theory/published.md.
 
     Args:
         rank: The number of leading modes, r; fewer where there are fewer parameters.
@@ -72,6 +73,22 @@ class FreeEnergyFlow(AbstractAveragedFlow):
     Raises:
         ValueError: The rank is below 1 or the seed negative, or, in `init`, the chain has momentum:
             a part of its state flips with the gradient.
+
+    Examples:
+        In the valley of `rodflow.track`, where the iterates come to alternate between +- 0.158:
+
+        >>> import diffrax, jax.numpy as jnp, optax, rodflow
+        >>> def valley(w):
+        ...     walls = (2.05 + w[1]) * w[0] ** 2 / 2 - w[0] ** 4 / 4
+        ...     return walls + (w[1] - 0.1) ** 2 / 20
+        >>> iteration = rodflow.Iteration(valley, optax.sgd(1.0))
+        >>> flow = rodflow.FreeEnergyFlow(rank=1)
+        >>> y0 = flow.init(iteration, iteration.init(jnp.array([0.1, 0.0])))
+        >>> end = diffrax.SaveAt(t1=True, fn=lambda t, y, args: flow.extent(y))
+        >>> term = flow.term(iteration)
+        >>> solution = diffrax.diffeqsolve(term, rodflow.Held(), 0, 100, 1.0, y0, saveat=end)
+        >>> print(f"{solution.ys[0]:.3f}")
+        0.194
     """
 
     rank: int = eqx.field(static=True, default=4)

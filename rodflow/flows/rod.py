@@ -52,6 +52,11 @@ class AbstractClosure(eqx.Module):
     Attributes:
         solver: The solver that the flow takes by default, two steps for each of the optimizer.
         looks_back: A prefix of the rod's state, True where the field is the increment of a map.
+
+    Examples:
+        >>> import rodflow
+        >>> [closure.points for closure in (rodflow.SignedRod(), rodflow.CovarianceRod(rank=3))]
+        [2, 6]
     """
 
     solver: eqx.AbstractVar[diffrax.AbstractSolver]
@@ -103,6 +108,8 @@ class SignedRodState(NamedTuple):
 class SignedRod(AbstractClosure):
     """The closure z[t] = c[t] + (-1)^t x[t], with x seeded by kappa times the drift.
 
+    Theory: docs/theory/signed_rod.md.
+
     Args:
         seed: The seed kappa, a scalar without unit; None for 2^13 rounding units of the parameters,
             1e-3 in single precision.
@@ -113,6 +120,16 @@ class SignedRod(AbstractClosure):
 
     Raises:
         ValueError: The number of steps or the seed is negative.
+
+    Examples:
+        A run that alternates is split into its centre and half of its swing at the start:
+
+        >>> import jax.numpy as jnp, optax, rodflow
+        >>> iteration = rodflow.Iteration(lambda w: jnp.sum(w**2) / 2, optax.sgd(2.0))
+        >>> flow = rodflow.RodFlow(rodflow.SignedRod(seed=0.0))
+        >>> y = flow.init(iteration, iteration.init(jnp.array([3.0, 4.0])))
+        >>> print(y.c.params, y.x.params, flow.extent(y))
+        [0. 0.] [3. 4.] 5.0
     """
 
     seed: Float[Array, ""] | None = eqx.field(converter=optional_array, default=None)
@@ -170,17 +187,18 @@ class RodFlow(AbstractFlow):
     """The rod flow of an optimizer.
 
     Unless told otherwise `track` takes two steps of the closure's `solver` for each of the
-    optimizer. Source: Regis & Chewi 2026, arXiv 2605.06821; the signed rod is ours.
+    optimizer. Source: Regis & Chewi 2026, arXiv 2605.06821; the signed rod is ours. Theory:
+    docs/theory/rod.md and docs/theory/signed_rod.md.
 
     Args:
         closure: The representation of the oscillation, `SignedRod` or `CovarianceRod`.
 
     Raises:
-        ValueError: The closure is none.
+        ValueError: `closure` is not an instance of a closure.
 
     Examples:
         A valley of sharpness 2.1 at learning rate 1 is beyond the edge, 2; the iterates come to
-        alternate between +- 0.1^1/2.
+        alternate between plus and minus the root of 0.1:
 
         >>> import diffrax, jax, jax.numpy as jnp, optax, rodflow
         >>> iteration = rodflow.Iteration(lambda w: 2.1 * w**2 / 2 - w**4 / 4, optax.sgd(1.0))

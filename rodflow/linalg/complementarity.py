@@ -46,6 +46,15 @@ def complementary(q: Float[Array, "k k"], operator: Float[Array, "k k k k"]) -> 
     Returns:
         The matrix X; NaN where there is no solution, because Q has a negative direction that B
         does not reach.
+
+    Examples:
+        In one dimension, where Y = Q + 4 X:
+
+        >>> import jax.numpy as jnp
+        >>> from rodflow.linalg import complementary
+        >>> x = complementary(jnp.array([[-2.0]]), jnp.full((1, 1, 1, 1), 4.0))
+        >>> print(f"{x[0, 0]:.3f}")
+        0.500
     """
     size = q.shape[0]
     basis = jnp.asarray(_symmetric_basis(size), q.dtype)
@@ -125,6 +134,15 @@ def kkt_residual(
 
     Returns:
         The relative residual.
+
+    Examples:
+        >>> import jax.numpy as jnp
+        >>> from rodflow.linalg import kkt_residual
+        >>> q, identity = jnp.array([[-2.0]]), jnp.ones((1, 1, 1, 1))
+        >>> float(kkt_residual(jnp.array([[2.0]]), q, identity))  # X = 2 makes Y = 0
+        0.0
+        >>> float(kkt_residual(jnp.array([[1.0]]), q, identity))
+        0.5
     """
     d = _congruence(operator)
     pairs = d[:, None] * d

@@ -89,7 +89,20 @@ def _eigh_jvp(primals: tuple[Array], tangents: tuple[Array]) -> tuple[PyTree, Py
 
 @jax.custom_jvp
 def eigvalsh(matrix: Float[Array, "n n"]) -> Float[Array, " n"]:
-    """Compute the eigenvalues of a symmetric matrix, in ascending order."""
+    """Compute the eigenvalues of a symmetric matrix, in ascending order.
+
+    Args:
+        matrix: The matrix, of which only the symmetric part has a derivative.
+
+    Returns:
+        The eigenvalues.
+
+    Examples:
+        >>> import jax.numpy as jnp
+        >>> from rodflow.linalg import eigvalsh
+        >>> eigvalsh(jnp.array([[0.0, 1.0], [1.0, 0.0]])).round(4)
+        Array([-1.,  1.], dtype=float32)
+    """
     return _eigvalsh(matrix)
 
 
@@ -101,7 +114,21 @@ def _eigvalsh_jvp(primals: tuple[Array], tangents: tuple[Array]) -> tuple[Array,
 
 @jax.custom_jvp
 def solve(matrix: Float[Array, "n n"], right: Float[Array, "n ..."]) -> Float[Array, "n ..."]:
-    """Solve `matrix @ x = right` for x."""
+    """Solve `matrix @ x = right` for x.
+
+    Args:
+        matrix: A square matrix.
+        right: A vector, or several as columns.
+
+    Returns:
+        The solution, of the shape of `right`.
+
+    Examples:
+        >>> import jax.numpy as jnp
+        >>> from rodflow.linalg import solve
+        >>> solve(jnp.array([[2.0, 0.0], [0.0, 4.0]]), jnp.array([1.0, 1.0]))
+        Array([0.5 , 0.25], dtype=float32)
+    """
     return _solve(matrix, right)
 
 

@@ -47,6 +47,14 @@ def largest_eigenvalues(
 
     Returns:
         The eigenvalues in descending order; NaN where R is zero.
+
+    Examples:
+        >>> import jax.numpy as jnp
+        >>> from rodflow.linalg import largest_eigenvalues
+        >>> diagonal, start = jnp.array([1.0, 5.0, 3.0]), jnp.array([0.3, -0.5, 0.8])
+        >>> values = largest_eigenvalues(lambda v: diagonal * v, start, k=2, depth=3)
+        >>> print(*(f"{value:.3f}" for value in values))
+        5.000 3.000
     """
     eps = jnp.finfo(start.dtype).eps
     keys = jax.random.split(jax.random.key(1), depth)

@@ -70,6 +70,16 @@ class Epoch(AbstractIteration):
 
     Raises:
         ValueError: The loss is not `Minibatches`.
+
+    Examples:
+        Two batches, of which each pulls the parameter halfway to its own number:
+
+        >>> import jax.numpy as jnp, optax, rodflow
+        >>> batches = jnp.array([0.0, 1.0])
+        >>> loss = rodflow.Minibatches(lambda w, batch: (w - batch) ** 2 / 2, batches)
+        >>> epoch = rodflow.Epoch(loss, optax.sgd(0.5))
+        >>> float(epoch.step(epoch.init(jnp.array(4.0))).params)
+        1.5
     """
 
     def __check_init__(self) -> None:

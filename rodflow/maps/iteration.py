@@ -33,11 +33,19 @@ from rodflow.maps.placement import Placement, place, placement_of
 
 
 class PhaseState(NamedTuple):
-    """A point of phase space.
+    """A point of phase space. Theory: docs/theory/map.md.
 
     Attributes:
-        params: The parameters w, a pytree of real float arrays.
-        opt_state: The optimizer's state, with counters as floats.
+        params: The parameters, a pytree of real float arrays.
+        opt_state: The state of the optimizer as Optax has it, with counters as floats.
+
+    Examples:
+        >>> import jax.numpy as jnp, optax, rodflow
+        >>> state = rodflow.Iteration(lambda w: w**2, optax.adam(0.1)).init(jnp.array(1.0))
+        >>> state.params
+        Array(1., dtype=float32, weak_type=True)
+        >>> state.opt_state[0].count  # an integer in Optax
+        Array(0., dtype=float32)
     """
 
     params: PyTree
@@ -45,7 +53,7 @@ class PhaseState(NamedTuple):
 
 
 class AbstractIteration(eqx.Module):
-    """The map F of an optimizer on phase space, as an immutable value.
+    """The map F of an optimizer on phase space, as an immutable value. Theory: docs/theory/map.md.
 
     Two iterations of the same loss and transformation are equal, and share compiled programs. The
     transformation may be built from traced hyperparameters, inside `jit` or `vmap`.
@@ -54,6 +62,15 @@ class AbstractIteration(eqx.Module):
         loss_fn: The loss as it was given, a function of the parameters.
         tx: The Optax transformation.
         placement: The sharding to which parameters are held; None where nothing is sharded.
+
+    Examples:
+        >>> import jax.numpy as jnp, optax, rodflow
+        >>> iteration = rodflow.Iteration(lambda w: w**2 / 2, optax.sgd(0.5, momentum=0.5))
+        >>> isinstance(iteration, rodflow.AbstractIteration)
+        True
+        >>> loss, state = iteration.advance(iteration.init(jnp.array(1.0)))
+        >>> float(loss), float(state.params)
+        (0.5, 0.5)
     """
 
     loss_fn: Callable[[PyTree], Float[Array, ""]] = eqx.field(converter=lambda f: _hashable(f))
@@ -172,8 +189,9 @@ class Iteration(AbstractIteration):
     """The map of one optimizer step on a full-batch loss.
 
     Args:
-        loss_fn: Params pytree -> scalar; deterministic, so that data are closed over.
-        tx: Any `optax.GradientTransformation` whose update takes gradients, state and parameters.
+        loss_fn: A function of the parameters that returns a scalar, without noise: data are closed
+            over.
+        tx: Any Optax transformation whose update takes gradients, state and parameters.
         placement: The sharding of each leaf of the parameters, see `placed`.
 
     Examples:

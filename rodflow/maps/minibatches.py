@@ -29,7 +29,8 @@ class Minibatches(eqx.Module):
     """The mean of a loss over minibatches, a function of the parameters.
 
     Args:
-        loss: Parameters, batch -> scalar; a mean over the samples of the batch.
+        loss: A function of parameters and a batch that returns a scalar, the mean over the samples
+            of the batch.
         batches: A pytree of arrays, stacked along their first axis: n batches of equal size.
 
     Attributes:
@@ -38,6 +39,13 @@ class Minibatches(eqx.Module):
 
     Raises:
         ValueError: The batches are no arrays, or not equally many in each of them.
+
+    Examples:
+        >>> import jax.numpy as jnp, rodflow
+        >>> batches = jnp.arange(6.0).reshape(3, 2)  # three batches of two samples
+        >>> loss = rodflow.Minibatches(lambda w, batch: jnp.mean(w * batch), batches)
+        >>> loss.count, float(loss(jnp.array(2.0)))
+        (3, 5.0)
     """
 
     batch_loss: Callable[[PyTree, PyTree], Float[Array, ""]]

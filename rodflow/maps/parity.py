@@ -46,10 +46,19 @@ _LATE = 10**6  # a much later step: counters that wrap around have, gates and wa
 class Parity(enum.Enum):
     """The behaviour of a leaf of phase space when the sign of the oscillation flips.
 
+    Theory: docs/theory/parity.md.
+
     - `OSCILLATING`: it flips, such as parameters, first moments and traces.
     - `AUXILIARY`: a float leaf that is blind to the sign, such as second moments.
     - `CLOCK`: an integer leaf that counts steps.
     - `CONSTANT`: a leaf that never changes, such as an injected hyperparameter.
+
+    Examples:
+        >>> import jax.numpy as jnp, optax, rodflow
+        >>> iteration = rodflow.Iteration(lambda w: w**2, optax.adam(0.1))
+        >>> adam = iteration.parity(jnp.array(1.0)).opt_state[0]
+        >>> adam.mu.name, adam.nu.name, adam.count.name
+        ('OSCILLATING', 'AUXILIARY', 'CLOCK')
     """
 
     OSCILLATING = "oscillating"
@@ -59,7 +68,14 @@ class Parity(enum.Enum):
 
 
 def as_clock(leaf: Array) -> Array:
-    """Return an integer or boolean leaf of a state as a float one; a float leaf as it is."""
+    """Return an integer or boolean leaf of a state as a float one; a float leaf as it is.
+
+    Examples:
+        >>> import jax.numpy as jnp
+        >>> from rodflow.maps import as_clock
+        >>> as_clock(jnp.array(3))
+        Array(3., dtype=float32)
+    """
     leaf = jnp.asarray(leaf)
     return leaf if jnp.issubdtype(leaf.dtype, jnp.floating) else leaf.astype(float)
 
@@ -73,7 +89,7 @@ def probe_parity(
     """Return the parity of every leaf of `tx.init(params)`, a pytree of that structure.
 
     It depends on the structure, shapes and dtypes of `params`, not on their values, and `tx` may
-    close over traced hyperparameters.
+    close over traced hyperparameters. Theory: docs/theory/parity.md.
 
     Args:
         tx: The transformation.
@@ -85,6 +101,12 @@ def probe_parity(
         ValueError: The update needs more than gradients, state and parameters (a line search), or
             the state has a leaf that no smooth flow can carry (a random key, a counter that wraps
             around).
+
+    Examples:
+        >>> import jax.numpy as jnp, optax
+        >>> from rodflow.maps import probe_parity
+        >>> probe_parity(optax.sgd(0.1, momentum=0.9), jnp.ones(3))[0].trace
+        <Parity.OSCILLATING: 'oscillating'>
     """
     try:
         known = _KNOWN.setdefault(tx.update, weakref.WeakKeyDictionary()).setdefault(tx.init, {})

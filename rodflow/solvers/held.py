@@ -28,6 +28,19 @@ class Held(AbstractMapSolver):
     Raises:
         ValueError: There is no solver or substep, or the term is not that of a flow with a costly
             part, such as `CentralFlow`.
+
+    Examples:
+        A step of the central flow takes its Hessian-vector product once, with a gradient, and two
+        more gradients in each of two substeps:
+
+        >>> import jax, jax.numpy as jnp, optax, rodflow
+        >>> from rodflow.solvers import work_per_step
+        >>> iteration = rodflow.Iteration(lambda w: jnp.sum(w**2), optax.sgd(0.1))
+        >>> flow = rodflow.CentralFlow(modes=1)
+        >>> y = flow.init(iteration, iteration.init(jnp.ones(2)))
+        >>> work = work_per_step(rodflow.Held(substeps=2), flow.term(iteration), y)
+        >>> float(work.gradients), float(work.hessians)
+        (5.0, 1.0)
     """
 
     solver: diffrax.AbstractSolver = LookbackEuler()

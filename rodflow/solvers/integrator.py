@@ -22,6 +22,14 @@ class Integrator(NamedTuple):
         adjoint: `diffrax.ForwardMode()` compiles in half the time, but then a run cannot be
             differentiated in reverse mode.
         max_steps: Solver steps per optimizer step beyond which a solve counts as diverged.
+
+    Examples:
+        >>> import diffrax, rodflow
+        >>> rodflow.RodFlow().integrator.dt0  # two steps for each of the optimizer
+        0.5
+        >>> coarse = rodflow.Integrator(rodflow.LookbackEuler(), dt0=1.0)  # the map itself
+        >>> adaptive = rodflow.Integrator(
+        ...     diffrax.Tsit5(), None, diffrax.PIDController(rtol=1e-3, atol=1e-6))
     """
 
     solver: diffrax.AbstractSolver
@@ -35,6 +43,18 @@ def work_per_step(solver: diffrax.AbstractSolver, term: FlowTerm, y: PyTree) -> 
     """Return the work of one step of `solver` on `term` at `y`, the first step not counted.
 
     NaN for implicit solvers, whose root finders take as many evaluations as they need.
+
+    Examples:
+        >>> import diffrax, jax.numpy as jnp, optax, rodflow
+        >>> from rodflow.solvers import work_per_step
+        >>> iteration = rodflow.Iteration(lambda w: w**2, optax.sgd(0.1))
+        >>> flow = rodflow.RodFlow()
+        >>> y = flow.init(iteration, iteration.init(jnp.array(1.0)))
+        >>> for solver in rodflow.OneLegLookback(), rodflow.LookbackEuler(), diffrax.Heun():
+        ...     print(work_per_step(solver, flow.term(iteration), y).gradients)
+        2.0
+        4.0
+        8.0
     """
     if isinstance(solver, AbstractMapSolver):
         return solver.work(term, y)

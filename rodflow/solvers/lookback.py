@@ -38,7 +38,17 @@ class LookbackEuler(AbstractLookback):
 
     Two evaluations of the field per step; fixed step sizes only. As an ODE solver of the
     BEA-corrected field it has order 1 in h with an error constant of third order in V. The parts of
-    a state that do not look back take a step of the midpoint rule.
+    a state that do not look back take a step of the midpoint rule. Theory:
+    docs/theory/look_back.md.
+
+    Examples:
+        The map y -> 0.8 y in ten steps, by steps of a half; Euler's method alone ends at 0.1216.
+
+        >>> import diffrax, jax.numpy as jnp, rodflow
+        >>> term = diffrax.ODETerm(lambda t, y, args: -0.2 * y)  # the increment of the map
+        >>> solution = diffrax.diffeqsolve(term, rodflow.LookbackEuler(), 0, 10, 0.5, jnp.ones(()))
+        >>> print(f"{solution.ys[0]:.4f} {0.8**10:.4f}")
+        0.1088 0.1074
     """
 
     evaluations: ClassVar[int] = 2
@@ -93,11 +103,21 @@ class OneLegLookback(AbstractLookback):
     It starts as if y had been at rest before, and so with a step of Euler: second moments that have
     only begun to grow are not looked back at below zero. In the terms of Dahlquist 1975 it is a
     one-leg method: V[n-1] is the slope of the last step. It keeps slopes rather than earlier y, as
-    a state that moves from one place of a loop to the next is copied by XLA.
+    a state that moves from one place of a loop to the next is copied by XLA. Theory:
+    docs/theory/look_back.md.
 
     Raises:
         ValueError: Parts of the flow's state obey an ordinary differential equation, which has no
             slopes of a map to look back along.
+
+    Examples:
+        The map y -> 0.8 y in ten steps, by steps of a half:
+
+        >>> import diffrax, jax.numpy as jnp, rodflow
+        >>> term = diffrax.ODETerm(lambda t, y, args: -0.2 * y)  # the increment of the map
+        >>> solution = diffrax.diffeqsolve(term, rodflow.OneLegLookback(), 0, 10, 0.5, jnp.ones(()))
+        >>> print(f"{solution.ys[0]:.4f} {0.8**10:.4f}")
+        0.1076 0.1074
     """
 
     evaluations: ClassVar[int] = 1

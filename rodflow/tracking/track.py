@@ -36,20 +36,27 @@ def track(
     for `num_steps` steps, recorded every `every` steps. Works under `jit` and `vmap`, with `tx`
     built from traced hyperparameters inside: a new value does not recompile.
 
+    Theory: docs/theory/tracking.md.
+
     Args:
-        loss: See `Tracker`, as for all that is not said here.
-        tx: See `Tracker`.
+        loss: A function of the parameters that returns a scalar, without noise: data are closed
+            over. For `iteration=rodflow.Epoch`, `Minibatches`.
+        tx: Any Optax transformation whose update takes gradients, state and parameters.
         params: The parameters, a pytree of real float arrays.
         num_steps: Optimizer steps that are tracked.
         warmup: Optimizer steps before.
         every: Optimizer steps between records.
-        flows: See `Tracker`.
-        integrators: See `Tracker`.
-        twins: See `Tracker`.
-        observe: See `Tracker`.
-        observe_flows: See `Tracker`.
-        key: Draws the perturbations of the twins.
-        iteration: See `Tracker`.
+        flows: The flows by names of your choice, such as `{"rod": rodflow.RodFlow()}`; None for
+            the stable flow as "stable" and the rod flow as "rod".
+        integrators: An `Integrator` by the name of its flow, where a flow shall not be solved in
+            its default way.
+        twins: The number of runs that start one rounding unit away, for the floor.
+        observe: A function of the `PhaseState` of the iterates, evaluated at every record.
+        observe_flows: A function of the `PhaseState` at the centre of a flow, evaluated at every
+            record of every flow.
+        key: The random key of the perturbations of the twins; a fixed one for None.
+        iteration: The class of the map, of which a step is a unit of time: `Iteration`, or `Epoch`
+            for minibatches.
 
     Returns:
         A `Tracking` of `num_steps // every` records.

@@ -51,6 +51,13 @@ class TrackerState(NamedTuple):
         run: The iterates.
         twins: The twins, with a leading axis; None without any.
         flows: The flows, by name.
+
+    Examples:
+        >>> import jax.numpy as jnp, optax, rodflow
+        >>> loss = lambda w: jnp.sum(jnp.cosh(w))
+        >>> state = rodflow.Tracker(loss, optax.sgd(0.1), flows={}).init(jnp.array([1.0, -2.0]))
+        >>> int(state.step), state.twins
+        (0, None)
     """
 
     step: Int[Array, ""]
@@ -63,26 +70,36 @@ class TrackerState(NamedTuple):
 class Tracker(eqx.Module):
     """The parts of `track`: start with `init`, continue with `run` for as many records as wanted.
 
+    The arguments are those of `track`, and mean the same. Theory: docs/theory/tracking.md.
+
     Parameters that are sharded over a mesh stay so (`rodflow.maps.Placement`). Trackers of the same
     loss, transformation and flows share compiled programs, which JAX keeps with what `loss` closes
     over (until `jax.clear_caches()`); many hyperparameters are lanes of one program rather than
     trackers in a loop.
 
     Args:
-        loss: As for `iteration`.
-        tx: As for `iteration`.
-        flows: Name -> flow, an instance such as `rodflow.RodFlow()`. The stable and the rod flow if
-            None.
-        integrators: Name -> `Integrator`, where a flow shall not be solved in its default way.
+        loss: A function of the parameters that returns a scalar.
+        tx: The Optax transformation.
+        flows: The flows by name; None for the stable and the rod flow.
+        integrators: An `Integrator` by the name of its flow.
         every: Optimizer steps between records.
-        twins: The number of runs started one rounding unit away, for the floor.
-        observe: Evaluated on the iterates' `PhaseState` at every record.
-        observe_flows: Evaluated on the `PhaseState` at the centre of every flow.
-        iteration: The map that `loss` and `tx` make, of which a step is a unit of time;
-            `Iteration`, or `Epoch` for minibatches.
+        twins: The number of runs that start one rounding unit away.
+        observe: A function of the `PhaseState` of the iterates.
+        observe_flows: A function of the `PhaseState` at the centre of a flow.
+        iteration: The class of the map.
 
     Raises:
         ValueError: A flow is none, an integrator is of no flow, or a number is out of range.
+
+    Examples:
+        >>> import jax.numpy as jnp, optax, rodflow
+        >>> loss = lambda w: jnp.sum(jnp.cosh(w))
+        >>> tracker = rodflow.Tracker(loss, optax.sgd(0.1), {"rod": rodflow.RodFlow()}, every=5)
+        >>> state = tracker.init(jnp.array([1.0, -2.0]), warmup=10)
+        >>> state, first = tracker.run(state, 2)
+        >>> state, second = tracker.run(state, 2)
+        >>> first.steps, second.steps
+        (Array([ 5, 10], dtype=int32), Array([15, 20], dtype=int32))
     """
 
     iteration: AbstractIteration

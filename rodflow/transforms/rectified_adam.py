@@ -25,7 +25,14 @@ _TRACTABLE = 4.0  # the variance of 1 / sqrt(nu_hat) is finite beyond this lengt
 
 
 class Rectification(NamedTuple):
-    """Length of the average and factor of the step size; leaves have the shape of `step` and b2."""
+    """Length of the average and factor of the step size; leaves have the shape of `step` and b2.
+
+    Examples:
+        >>> from rodflow.transforms import rectification
+        >>> length = rectification(step=1, b2=0.999).rho
+        >>> print(f"{length:.3f}")  # after one step an average of one gradient
+        1.000
+    """
 
     rho: Float[Array, "*steps"]
     r: Float[Array, "*steps"]
