@@ -22,6 +22,7 @@ extensions = [
     "sphinxcontrib.bibtex",
     "sphinx_copybutton",
     "sphinx_design",
+    "results",
 ]
 exclude_patterns = ["_build"]
 bibtex_bibfiles = ["references.bib"]
