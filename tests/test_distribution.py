@@ -63,13 +63,13 @@ def test_the_source_distribution_holds_what_the_tests_need(built):
     with tarfile.open(built("sdist")) as archive:
         held = {name.partition("/")[2] for name in archive.getnames()}
     tops = {"rodflow", "experiments", "configs", "tests", ".ci", "Makefile", "pyproject.toml"}
-    tops |= {"README.md", "CHANGELOG.md", "LICENSE"} | {
-        x.name for x in ROOT.glob("CONTRIBUTING.md")
-    }
+    tops |= {"README.md", "CHANGELOG.md", "CONTRIBUTING.md", "CITATION.cff", "LICENSE", "docs"}
     for top in tops:
         path = ROOT / top
         files = [path] if path.is_file() else [x for x in path.rglob("*") if x.is_file()]
-        needed = {str(x.relative_to(ROOT)) for x in files if "__pycache__" not in x.parts}
+        needed = {
+            str(x.relative_to(ROOT)) for x in files if not {"__pycache__", "_build"} & {*x.parts}
+        }
         assert needed <= held, needed - held
 
 
