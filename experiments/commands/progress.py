@@ -1,4 +1,7 @@
-"""Progress bars of the commands, on standard error if that is a terminal."""
+"""Progress of the commands: bars on standard error if that is a terminal, and Ctrl-C in between.
+
+Work reports to a bar after each piece, which is where Ctrl-C ends it.
+"""
 
 from __future__ import annotations
 
@@ -11,6 +14,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from experiments.analysis import summary
 from experiments.analysis.verdicts import number
+from experiments.commands.interruption import deferred
 from experiments.commands.job import one_of_many
 from experiments.runs.cell import Cell
 
@@ -39,10 +43,11 @@ def progress(unit: str) -> Iterator[Callable[[str, int, int], None]]:
     Yields:
         A function of what is being done, the units done, and the units in total.
     """
-    with _bar(unit, Console(stderr=True), transient=True) as bar:
+    with deferred() as check, _bar(unit, Console(stderr=True), transient=True) as bar:
         tasks = {}
 
         def report(doing: str, done: int, total: int) -> None:
+            check()
             if doing not in tasks:
                 tasks[doing] = bar.add_task(doing, total=total)
             bar.update(tasks[doing], completed=done)
@@ -62,11 +67,12 @@ def cell_progress(
     complete = dict.fromkeys((cell.name for cell in cells), 0)
     finished = 0
     # Segments are minutes apart: their mean rate so far tells the time left.
-    with _bar("segments", console, speed_estimate_period=1e6) as bar:
+    with deferred() as check, _bar("segments", console, speed_estimate_period=1e6) as bar:
         task = bar.add_task("", total=sum(cell.segments for cell in cells))
 
         def report(cell: Cell, segments: int, results: xr.Dataset | None) -> None:
             nonlocal finished
+            check()
             complete[cell.name] = segments
             if results is not None:
                 finished += 1

@@ -47,6 +47,7 @@ def cli(request, tmp_path):
     root = Path(__file__).parents[2]
     environment = os.environ | {
         "PYTHONPATH": str(root),
+        "PYTHONDONTWRITEBYTECODE": "1",  # with `blocks`, compiled modules would be cut off
         "XDG_CACHE_HOME": str(request.config.cache.mkdir("experiments")),
     }
 
