@@ -23,6 +23,7 @@ extensions = [
     "sphinxcontrib.bibtex",
     "sphinx_copybutton",
     "sphinx_design",
+    "results",
 ]
 exclude_patterns = ["_build"]
 templates_path = ["_templates"]

@@ -101,4 +101,4 @@ def flows(cell: xr.Dataset) -> Node:
 
 def plain(table: Table) -> Node:
     """Render a table of a study."""
-    return markup.table(table.columns, table.rows, "flows", node("caption", table.title))
+    return markup.table(table.columns, table.texts(), "flows", node("caption", table.title))

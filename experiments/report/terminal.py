@@ -37,11 +37,11 @@ def grid_remarks(cells: Sequence[xr.Dataset]) -> str:
 
 
 def as_table(table: tables.Table) -> Table:
-    """Render a table of texts."""
+    """Render a table."""
     shown = Table(title=table.title)
     for index, heading in enumerate(table.columns):
         shown.add_column(heading, justify="right" if index else "left")
-    for row in table.rows:
+    for row in table.texts():
         shown.add_row(*row)
     return shown
 

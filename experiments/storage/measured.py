@@ -40,6 +40,11 @@ def commit() -> str:
     return found + ("+" if _git("status", "--porcelain", "--", *CODE) else "")
 
 
+def changed_since(commit: str) -> bool:
+    """Return True if the code differs from that of a commit; False where git does not know it."""
+    return bool(_git("diff", "--name-only", commit, "--", *CODE))
+
+
 def machine() -> str:
     """Name the processor, how many of its cores this process may use, and accelerators."""
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()

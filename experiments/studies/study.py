@@ -125,7 +125,8 @@ def markdown(shown: Shown) -> str:
     """Render the tables and findings of a study as a README has them."""
     folder = f" ({shown.results.attrs['folder']})" if "folder" in shown.results.attrs else ""
     tables = [
-        f"*{one.title}*\n\n{table.markdown(one.columns, one.rows, '---:')}" for one in shown.tables
+        f"*{one.title}*\n\n{table.markdown(one.columns, one.texts(), '---:')}"
+        for one in shown.tables
     ]
     findings = "".join(f"- {sentence}\n" for sentence in shown.findings)
     return "\n".join([f"**{shown.title}**{folder}\n", *tables, findings])
