@@ -45,7 +45,7 @@ toc_object_entries_show_parents = "hide"
 
 # Notebooks run at build, once for each change of their code; a cell that fails fails the build.
 nb_execution_mode = "cache"
-nb_execution_timeout = 240
+nb_execution_timeout = 600  # seconds for a cell
 nb_execution_raise_on_error = True
 # Widgets would load programs from a network.
 nb_ipywidgets_js = {}
