@@ -58,7 +58,7 @@ class AbstractFlow(eqx.Module):
 
     @abc.abstractmethod
     def init(self, iteration: AbstractIteration, state: PhaseState) -> PyTree[Array]:
-        """Return the flow's state at a point of phase space: a NamedTuple of pytrees.
+        """Return the state of the flow at a point of phase space: a NamedTuple of pytrees.
 
         Raises:
             ValueError: The state is of another map.
@@ -70,7 +70,7 @@ class AbstractFlow(eqx.Module):
 
     @abc.abstractmethod
     def phase(self, y: PyTree[Array]) -> PhaseState:
-        """Return the centre in phase space, with its momenta, second moments and clocks."""
+        """Return the centre as a point of phase space, with momenta, second moments and clocks."""
 
     def center(self, y: PyTree[Array]) -> PyTree[Array]:
         """Return the parameters at the centre, of the structure of `params`."""
@@ -82,10 +82,13 @@ class AbstractFlow(eqx.Module):
 
     @abc.abstractmethod
     def extent(self, y: PyTree[Array]) -> Float[Array, ""]:
-        """Return half the length of the rod in parameter space; 0.0 for a flow without one."""
+        """Return half the length of the rod, in units of the parameters; 0.0 without a rod.
+
+        It is the distance of the iterates from their midpoint that the flow predicts.
+        """
 
     def reach(self, y: PyTree[Array]) -> Float[Array, ""]:
-        """Return a bound on the norm of the parameters, which grows where a flow diverges."""
+        """Return a bound on the norm of the parameters; a flow diverges where it grows too far."""
         return norm(self.center(y))
 
     @property
@@ -114,7 +117,7 @@ class AbstractFlow(eqx.Module):
         """Return the flow of `iteration` as a Diffrax ODE term, for any solver and controller.
 
         Raises:
-            ValueError: `iteration` is none.
+            ValueError: `iteration` is not a map.
         """
         if not isinstance(iteration, AbstractIteration):
             raise ValueError(

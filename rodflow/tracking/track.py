@@ -63,7 +63,7 @@ def track(
 
     Raises:
         ValueError: No map on phase space can be made of `loss`, `tx` and `params` (see
-            `Iteration.init`), a flow is none, or a number is out of range.
+            `Iteration.init`), a value of `flows` is not a flow, or a number is out of range.
 
     Examples:
         A valley whose walls get steeper along it, beyond the edge of gradient descent:

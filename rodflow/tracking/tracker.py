@@ -51,13 +51,6 @@ class TrackerState(NamedTuple):
         run: The iterates.
         twins: The twins, with a leading axis; None without any.
         flows: The flows, by name.
-
-    Examples:
-        >>> import jax.numpy as jnp, optax, rodflow
-        >>> loss = lambda w: jnp.sum(jnp.cosh(w))
-        >>> state = rodflow.Tracker(loss, optax.sgd(0.1), flows={}).init(jnp.array([1.0, -2.0]))
-        >>> int(state.step), state.twins
-        (0, None)
     """
 
     step: Int[Array, ""]
@@ -89,7 +82,8 @@ class Tracker(eqx.Module):
         iteration: The class of the map.
 
     Raises:
-        ValueError: A flow is none, an integrator is of no flow, or a number is out of range.
+        ValueError: A value of `flows` is not a flow, an integrator has the name of none of them, or
+            a number is out of range.
 
     Examples:
         >>> import jax.numpy as jnp, optax, rodflow
