@@ -102,7 +102,7 @@ def tables(cells: Cells) -> list[Table]:
         [", ".join(place), *map(_distance, entries)]
         for place, *entries in zip(summary.places(cells), *found.values(), strict=True)
     ]
-    title = "Distances to the mean of a run and its twins, over the floor"
+    title = "Distances: to the mean of a run and its twins, over the floor"
     return [Table(title, ["", *found], rows), _medians(found)]
 
 

@@ -12,11 +12,15 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from experiments.analysis.table import Table
 from experiments.benchmarks import PARTS
+from experiments.commands import bench
 from experiments.commands.arguments import Parser
 from experiments.commands.help import comment
 from experiments.configuration.config import CONFIGS
 from experiments.configuration.errors import reported_in_one_line
+from experiments.report import data, published, readme
+from experiments.report.published import Published
 from experiments.storage.files import write_atomically
 
 STUDIES = tuple(sorted(path.stem for path in (CONFIGS / "study").glob("*.yaml")))
@@ -37,9 +41,7 @@ def main(arguments: Sequence[str]) -> None:
     parser.add_argument(
         "--from", metavar="FOLDER", type=Path, dest="folder", help="read a study from there"
     )
-    parser.add_argument(
-        "--readme", action="store_true", help="rewrite the tables of the README without measuring"
-    )
+    parser.add_argument("--readme", action="store_true", help="rewrite all tables of the README")
     chosen = parser.parse_args(arguments)
     overrides = [name for name in chosen.names if "=" in name]
     names = [name for name in chosen.names if "=" not in name]
@@ -55,14 +57,12 @@ def main(arguments: Sequence[str]) -> None:
             raise ValueError("--from FOLDER takes the name of one study, and no keys")
         for name in names:
             print(f"results: {keep(name, overrides, chosen.folder)}", flush=True)
-        from experiments.report import readme
-
-        readme.write()
+        readme.write(None if chosen.readme else names)
 
 
 def keep(name: str, overrides: Sequence[str], folder: Path | None) -> Path:
     """Measure or read one of the names, and return its file."""
-    from experiments.report import data, published, stored
+    from experiments.report import stored  # imports JAX, which takes a while
 
     if name in PARTS:
         return published.save(part_of(name))
@@ -79,11 +79,8 @@ def keep(name: str, overrides: Sequence[str], folder: Path | None) -> Path:
     return path
 
 
-def part_of(name: str):
+def part_of(name: str) -> Published:
     """Measure a part of the benchmark."""
-    from experiments.analysis.table import Table
-    from experiments.commands import bench
-    from experiments.report.published import Published
     from experiments.report.stored import circumstances, named
     from experiments.storage import measured
 

@@ -37,8 +37,8 @@ def _entry(values: xr.DataArray, exact: bool = False) -> dict[str, Any]:
     return {"dims": list(values.dims), "dtype": kind, "data": content}
 
 
-def _nested(values: np.ndarray) -> Any:
-    if values.ndim:
+def _nested(values: np.ndarray | np.floating) -> Any:
+    if isinstance(values, np.ndarray) and values.ndim:
         return [_nested(part) for part in values]
     value = float(values)
     return float(f"{value:.{DIGITS}g}") if np.isfinite(value) else str(value)

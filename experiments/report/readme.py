@@ -6,6 +6,7 @@
 """
 
 import re
+from collections.abc import Collection
 from pathlib import Path
 
 from experiments.analysis.table import markdown
@@ -16,8 +17,15 @@ README = Path(__file__).resolve().parents[2] / "README.md"
 MARKED = re.compile(r"(<!-- results: (\w+) (.+?) -->\n).*?(<!-- end of results -->)", re.DOTALL)
 
 
-def rewritten(text: str, folder: Path = published.FOLDER) -> str:
+def rewritten(
+    text: str, folder: Path = published.FOLDER, names: Collection[str] | None = None
+) -> str:
     """Return a text with the present results between its markers.
+
+    Args:
+        text: with markers.
+        folder: of the files of results.
+        names: of the files whose tables are rewritten, all of them by default.
 
     Raises:
         FileNotFoundError: a file of results is missing.
@@ -26,6 +34,8 @@ def rewritten(text: str, folder: Path = published.FOLDER) -> str:
 
     def table(found: re.Match[str]) -> str:
         begin, name, title, end = found.groups()
+        if names is not None and name not in names:
+            return found[0]
         results = published.load(name, folder)
         shown, about = results.table(title), results.circumstances
         commits = ", ".join(commit[:7] for commit in about.commits)
@@ -36,8 +46,8 @@ def rewritten(text: str, folder: Path = published.FOLDER) -> str:
     return MARKED.sub(table, text)
 
 
-def write(path: Path = README, folder: Path = published.FOLDER) -> None:
-    """Write the present results between the markers of a file."""
-    text = path.read_text(encoding="utf-8")
-    if (new := rewritten(text, folder)) != text:
-        write_atomically(path, new.encode())
+def write(names: Collection[str] | None = None) -> None:
+    """Write the present results, all or those of some files, between the markers of the README."""
+    text = README.read_text(encoding="utf-8")
+    if (new := rewritten(text, names=names)) != text:
+        write_atomically(README, new.encode())
