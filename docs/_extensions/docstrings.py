@@ -11,6 +11,7 @@ reference lacks is an error.
 """
 
 import ast
+import enum
 import importlib
 import inspect
 import re
@@ -105,8 +106,8 @@ def add_types_of_attributes(app, what, name, obj, options, lines):
 def sign(app, what, name, obj, options, signature, result):
     """Return the signature, with the types that no section of the docstring tells."""
     del app, name, options, result
-    if signature is None:
-        return None
+    if signature is None or (inspect.isclass(obj) and issubclass(obj, enum.Enum)):
+        return "", None
     types, text = annotations(obj), inspect.getdoc(obj) or ""
     told = "Args:" in text or "Attributes:" in text
     parameters = []

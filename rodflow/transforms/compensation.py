@@ -21,9 +21,13 @@ from rodflow.transforms._summation import compensated
 
 
 class CompensateRoundingState(NamedTuple):
-    """State that holds the rounding errors of the parameters so far."""
+    """State that holds the rounding errors of the parameters so far.
 
-    remainder: PyTree  # leaves have the shapes and dtypes of the parameters.
+    Attributes:
+        remainder: The errors, of the shapes and dtypes of the parameters.
+    """
+
+    remainder: PyTree
 
 
 def compensate_rounding() -> optax.GradientTransformationExtraArgs:

@@ -35,9 +35,14 @@ _MAX_SIZE = 1024
 
 
 class ScaleByIfShampooState(NamedTuple):
-    """State for the inverse-free Shampoo algorithm: a tuple of `Factor` in place of each leaf."""
+    """State for the inverse-free Shampoo algorithm.
 
-    count: jax.typing.ArrayLike  # shape=(), dtype=jnp.int32, or a float clock.
+    Attributes:
+        count: The number of steps so far: an int32 scalar, or a float one as the clock of a flow.
+        factors: A tuple of `Factor`, one for each axis, in place of each leaf of the parameters.
+    """
+
+    count: jax.typing.ArrayLike
     factors: PyTree
 
 

@@ -25,7 +25,11 @@ _TRACTABLE = 4.0  # the variance of 1 / sqrt(nu_hat) is finite beyond this lengt
 
 
 class Rectification(NamedTuple):
-    """Length of the average and factor of the step size; leaves have the shape of `step` and b2.
+    """Length of Adam's average, and factor of its step size.
+
+    Attributes:
+        rho: The length of the average, a number of gradients; of the common shape of `step` and b2.
+        r: The factor of the step size, of the same shape; NaN where `rho` is at most 4.
 
     Examples:
         >>> from rodflow.transforms import rectification

@@ -22,9 +22,15 @@ from rodflow.transforms._defaults import ADAM_B2, B1, CURVATURE_EPS
 
 
 class ScaleByRfAdamState(NamedTuple):
-    """State for the root-free Adam algorithm."""
+    """State for the root-free Adam algorithm.
 
-    count: jax.typing.ArrayLike  # shape=(), dtype=jnp.int32, or a float clock.
+    Attributes:
+        count: The number of steps so far: an int32 scalar, or a float one as the clock of a flow.
+        mu: The first moment, of the shapes of the parameters.
+        nu: The second moment, of the shapes of the parameters.
+    """
+
+    count: jax.typing.ArrayLike
     mu: optax.Updates
     nu: optax.Updates
 

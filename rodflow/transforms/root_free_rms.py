@@ -24,7 +24,11 @@ from rodflow.transforms._defaults import CURVATURE_EPS, RMS_B2
 
 
 class ScaleByRfRmsState(NamedTuple):
-    """State for the root-free RMSProp algorithm."""
+    """State for the root-free RMSProp algorithm.
+
+    Attributes:
+        nu: The second moment, of the shapes of the parameters.
+    """
 
     nu: optax.Updates
 

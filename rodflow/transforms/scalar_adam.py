@@ -22,11 +22,17 @@ from rodflow.transforms._scalar_moment import init_scalar_moment, update_scalar_
 
 
 class ScaleByScalarAdamState(NamedTuple):
-    """State for the scalar Adam and scalar NAdam algorithms."""
+    """State for the scalar Adam and scalar NAdam algorithms.
 
-    count: jax.typing.ArrayLike  # shape=(), dtype=jnp.int32, or a float clock.
+    Attributes:
+        count: The number of steps so far: an int32 scalar, or a float one as the clock of a flow.
+        mu: The first moment, of the shapes of the parameters.
+        nu: The second moment, a real scalar in float32 or wider.
+    """
+
+    count: jax.typing.ArrayLike
     mu: optax.Updates
-    nu: jax.Array  # shape=(), real, float32 or wider.
+    nu: jax.Array
 
 
 def _adam_momentum(mu, updates, b1, count):

@@ -22,10 +22,15 @@ from rodflow.transforms._scalar_moment import init_scalar_moment, update_scalar_
 
 
 class ScaleByScalarRmsState(NamedTuple):
-    """State for the scalar RMSProp algorithm."""
+    """State for the scalar RMSProp algorithm.
 
-    count: jax.typing.ArrayLike  # shape=(), dtype=jnp.int32, or a float clock.
-    nu: jax.Array  # shape=(), real, float32 or wider.
+    Attributes:
+        count: The number of steps so far: an int32 scalar, or a float one as the clock of a flow.
+        nu: The second moment, a real scalar in float32 or wider.
+    """
+
+    count: jax.typing.ArrayLike
+    nu: jax.Array
 
 
 def scale_by_scalar_rms(

@@ -24,9 +24,14 @@ from rodflow.transforms._defaults import ADAM_B2, B1, EPS
 
 
 class SecondMomentsFirstState(NamedTuple):
-    """State for a transformation whose second moments are updated first."""
+    """State for a transformation whose second moments are updated first.
 
-    count: jax.typing.ArrayLike  # shape=(), dtype=jnp.int32, or a float clock.
+    Attributes:
+        count: The number of steps so far: an int32 scalar, or a float one as the clock of a flow.
+        inner_state: The state of the optimizer within.
+    """
+
+    count: jax.typing.ArrayLike
     inner_state: optax.OptState
 
 
