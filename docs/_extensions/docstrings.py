@@ -106,7 +106,9 @@ def add_types_of_attributes(app, what, name, obj, options, lines):
 def sign(app, what, name, obj, options, signature, result):
     """Return the signature, with the types that no section of the docstring tells."""
     del app, name, options, result
-    if signature is None or (inspect.isclass(obj) and issubclass(obj, enum.Enum)):
+    if signature is None:
+        return None
+    if isinstance(obj, enum.EnumMeta):  # its members are made by no one
         return "", None
     types, text = annotations(obj), inspect.getdoc(obj) or ""
     told = "Args:" in text or "Attributes:" in text

@@ -27,7 +27,7 @@ OPTIONS = (
     *("--disable-background-networking", "--disable-component-update"),
 )
 ALLOWED = "'self' 'unsafe-inline' 'unsafe-eval' data: blob:"
-LONGEST = 300  # seconds for all pages
+LONGEST = 600  # seconds for all pages
 
 pytestmark = [
     pytest.mark.slow,
