@@ -67,4 +67,5 @@ html_theme_options = {
     "show_toc_level": 1,
     "use_download_button": False,
     "use_fullscreen_button": False,
+    "footer_content_items": ["copyright"],
 }
