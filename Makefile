@@ -6,7 +6,7 @@ STAMP := .venv/.installed
 SITE := docs/_build/html
 ARGS ?=
 
-.PHONY: help run study sweep search report bench test test-all docs lint format types clean
+.PHONY: help run study sweep search report bench results test test-all docs lint format types clean
 
 help:
 	@echo 'make run [ARGS="optimizer=gd num_steps=300"]   one optimizer on one problem, into a new folder below runs/'
@@ -14,7 +14,8 @@ help:
 	@echo 'make sweep ARGS=...                             lanes of a run, as far as they are not done'
 	@echo 'make search ARGS=papers                         learning rates at which a grid reaches the edge'
 	@echo 'make report ARGS=runs/papers_small              a page and figures of what is below a folder'
-	@echo 'make bench [ARGS="cost memory"]                 print the numbers that the README quotes'
+	@echo 'make bench [ARGS="cost memory"]                 measure speed, memory and accuracy, and print them'
+	@echo 'make results WHAT=papers_small                  measure, and keep the results in results/ as data'
 	@echo '  ARGS=--help says what each of these can be given'
 	@echo 'make test | test-all        the tests without | with the slow ones'
 	@echo 'make docs                   build the documentation into docs/_build/html, notebooks included'
@@ -29,6 +30,9 @@ $(STAMP): pyproject.toml
 
 run study sweep search report bench: $(STAMP)
 	$(BIN)/python -m experiments $@ $(ARGS)
+
+results: $(STAMP)
+	$(BIN)/python -m experiments results $(WHAT)
 
 test: $(STAMP)
 	$(BIN)/python -m pytest -n 2 $(ARGS)

@@ -11,7 +11,8 @@ import numpy as np
 import xarray as xr
 
 from experiments.analysis import summary, table
-from experiments.analysis.numbers import median, number
+from experiments.analysis.numbers import median
+from experiments.analysis.table import Cell, Table
 
 Cells = Sequence[xr.Dataset]
 
@@ -94,26 +95,44 @@ def compared(cells: Cells) -> dict[str, list[Comparison | None]]:
     }
 
 
-def markdown(cells: Cells) -> str:
-    """Render two tables of a README: the models on every cell, and their medians over the cells."""
+def tables(cells: Cells) -> list[Table]:
+    """Make two tables: the distance of each model on every cell, and medians over the cells."""
     found = compared(cells)
+    rows = [
+        [", ".join(place), *map(_distance, entries)]
+        for place, *entries in zip(summary.places(cells), *found.values(), strict=True)
+    ]
+    title = "Distances: to the mean of a run and its twins, over the floor"
+    return [Table(title, ["", *found], rows), _medians(found)]
+
+
+def _medians(found: dict[str, list[Comparison | None]]) -> Table:
     rows = []
-    for place, *entries in zip(summary.places(cells), *found.values(), strict=True):
-        best = np.fmin.reduce([entry.distance for entry in entries if entry is not None])
-        rows.append([", ".join(place), *(_shown(entry, best) for entry in entries)])
-    medians = []
     for flow, column in found.items():
         present = [entry for entry in column if entry is not None]
         of = {name: [getattr(entry, name) for entry in present] for name in Comparison._fields}
-        middle = {name: number(_middle(values)) for name, values in of.items()}
-        middle["delay"] = "-" if flow == "stable" else number(median(of["delay"]), 2)
-        middle |= {name: number(median(of[name])) for name in ("sharpness", "time")}
-        middle["lost"] = str(sum(np.isnan(of["distance"])))
-        medians.append([flow, *(middle[key] for key in _MEDIANS)])
+        middle: dict[str, Cell] = {name: _middle(values) for name, values in of.items()}
+        delay = median(of["delay"])
+        middle["delay"] = None if flow == "stable" else "never" if np.isinf(delay) else delay
+        middle |= {name: median(of[name]) for name in ("sharpness", "time")}
+        middle["lost"] = int(sum(np.isnan(of["distance"])))
+        rows.append([flow, *(middle[key] for key in _MEDIANS)])
+    title = "Models: medians over the cells; the wall clock in units of that of the iterates"
+    return Table(title, ["", *_MEDIANS.values()], rows, {_MEDIANS["delay"]: ".0f"})
+
+
+def markdown(cells: Cells) -> str:
+    """Render the tables of the models as a README has them, with the closest in bold."""
+    distances, medians = tables(cells)
+    rows = []
+    for row, texts in zip(distances.rows, distances.texts(), strict=True):
+        numbers = [value for value in row if isinstance(value, float)]
+        closest = row.index(min(numbers)) if numbers else 0
+        rows.append([f"**{x}**" if i == closest > 0 else x for i, x in enumerate(texts)])
     return "\n".join(
         [
-            table.markdown(["distance / floor", *found], rows),
-            table.markdown(["median", *_MEDIANS.values()], medians),
+            table.markdown(["distance / floor", *distances.columns[1:]], rows),
+            table.markdown(["median", *medians.columns[1:]], medians.texts()),
         ]
     )
 
@@ -132,11 +151,10 @@ _MEDIANS = {
 }
 
 
-def _shown(entry: Comparison | None, best: float) -> str:
+def _distance(entry: Comparison | None) -> Cell:
     if entry is None:
-        return ""
-    text = "diverged" if np.isnan(entry.distance) else number(entry.distance)
-    return f"**{text}**" if entry.distance == best else text
+        return None
+    return "diverged" if np.isnan(entry.distance) else entry.distance
 
 
 def _middle(values: Sequence[float]) -> float:

@@ -101,11 +101,12 @@ def markdown(cells: Cells, flow: str = "rod") -> str:
     Bold is an improvement below 1, † a cell short of the edge, ‡ one of which a seed diverged.
     """
     found = grid(cells, flow)
-    body = [[name, *map(_entry, entries)] for name, entries in found.along_rows().items()]
+    body = [[name, *map(entry, entries)] for name, entries in found.along_rows().items()]
     return table.markdown(["", *found.columns], body)
 
 
-def _entry(summary: Summary | None) -> str:
+def entry(summary: Summary | None) -> str:
+    """Write a place of the table of a README."""
     if summary is None:
         return ""
     text = number(summary.improvement)

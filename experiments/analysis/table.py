@@ -38,7 +38,7 @@ class Table(NamedTuple):
     @property
     def name(self) -> str:
         """The first words of the title, in lower case."""
-        return re.split(r"[,:;(]", self.title)[0].strip().lower()
+        return re.split(r"[,:;]| \(", self.title)[0].strip().lower()
 
     def texts(self) -> list[list[str]]:
         """Return the rows as texts."""

@@ -19,7 +19,7 @@ import rodflow
 from experiments import problems
 from experiments.analysis.comparison import onset
 from experiments.analysis.numbers import number
-from experiments.analysis.table import Table
+from experiments.analysis.table import Cell, Table
 from experiments.configuration import config
 from experiments.setup.clock import best_seconds
 from experiments.setup.flows import FLOWS
@@ -54,7 +54,7 @@ def cases() -> dict[str, Case]:
         # not defined with momentum.
         "adam(1e-3)": Case(adam, 20, 800, ("corrected", "free_energy")),
         # From shortly before the edge, where momentum has left little of an earlier oscillation.
-        "adam(1e-3), late start": Case(adam, 220, 600, ("corrected", "free_energy")),
+        "adam(1e-3) from step 220": Case(adam, 220, 600, ("corrected", "free_energy")),
     }
 
 
@@ -81,22 +81,29 @@ def compared(name: str, case: Case) -> Table:
 def table(name: str, tracking: Any, seconds: Mapping[str, float]) -> Table:
     """Tabulate a tracking with twins, and the seconds of the iterates and with each flow."""
     began = onset(tracking.oscillation, tracking.steps)
-    rows = []
+    rows: list[list[Cell]] = []
     for label, flow in tracking.flows.items():
         rows.append(
             [
                 label,
-                number(np.mean(flow.distance)),
-                number(np.mean(flow.ensemble_distance)),
-                number(flow.ensemble_distance[-1]),
-                number(np.mean(flow.ensemble_loss_error)),
-                f"{onset(flow.extent, tracking.steps):.0f}" if flow.extent.any() else "-",
-                *(number(np.mean(work)) for work in (flow.gradients, flow.hessians, flow.thirds)),
-                number((seconds[label] - seconds["iterates"]) / seconds["iterates"]),
+                float(np.mean(flow.distance)),
+                float(np.mean(flow.ensemble_distance)),
+                float(flow.ensemble_distance[-1]),
+                float(np.mean(flow.ensemble_loss_error)),
+                _began(flow.extent, tracking.steps),
+                *(float(np.mean(x)) for x in (flow.gradients, flow.hessians, flow.thirds)),
+                (seconds[label] - seconds["iterates"]) / seconds["iterates"],
             ]
         )
     floor = f"floor {number(np.mean(tracking.floor))} in the mean, {number(tracking.floor[-1])}"
-    return Table(f"{name}: {floor} at the end; oscillation from step {began:.0f}", COLUMNS, rows)
+    title = f"{name}: {floor} at the end; oscillation from step {began:.0f}"
+    return Table(title, COLUMNS, rows, {"onset": ".0f"})
+
+
+def _began(extent: np.ndarray, steps: np.ndarray) -> Cell:
+    """Return the step at which the oscillation of a flow begins; None if it cannot oscillate."""
+    began = onset(extent, steps)
+    return None if not extent.any() else "never" if np.isnan(began) else began
 
 
 def _last_steps(

@@ -81,10 +81,12 @@ def epochs() -> Iterator[Table]:
             tracking = jax.tree.map(lambda leaf, i=index: np.asarray(leaf[i]), lanes)
             row = [np.mean(tracking.flows[name].distance) for name in FLOWS]
             row += [np.mean(tracking.floor), np.max(tracking.oscillation)]
-            row += [np.max(tracking.flows["rod"].extent), least_multiplier(tracking.observed)]
-            rows.append([f"{count}, {order}", f"{rate}", *(f"{x:.2g}" for x in row)])
-    measures = ("rate", *FLOWS, "floor", "oscillation", "rod's extent", "least multiplier")
-    title = f"distance to {EPOCHS} epochs of gradient descent, and the floor"
+            row += [np.max(tracking.flows["rod"].extent)]
+            least = least_multiplier(tracking.observed)
+            row += [least.real, abs(least.imag)]
+            rows.append([f"{count} {order}, lr {rate:g}", *map(float, row)])
+    measures = (*FLOWS, "floor", "oscillation", "rod's extent", "least multiplier", "imaginary")
+    title = f"Distances to {EPOCHS} epochs of gradient descent, and the floor"
     yield Table(title, ["batches", *measures], rows)
 
 

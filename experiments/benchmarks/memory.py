@@ -44,10 +44,14 @@ def memory() -> Iterator[Table]:
             state = jax.eval_shape(tracker.init, params)
             held = sum(x.size * x.dtype.itemsize for x in jax.tree.leaves(state.run.state))
             tracked = allotted(compiled(partial(tracker.run, num_records=1), state))
-            beyond.append(f"gradient + {(tracked - gradient) / held:.1f} x")
-        rows.append([name, f"{held / 1e3:.0f} kB", f"{gradient / 1e3:.0f} kB", *beyond])
-    columns = ["problem", "params and state", "doubled gradient", "rod", "stable and rod"]
-    yield Table("memory of a tracked run: Adam on each architecture", columns, rows)
+            beyond.append((tracked - gradient) / held)
+        rows.append([name, held / 1e3, gradient / 1e3, *beyond])
+    columns = ["problem", "params and state, kB", "doubled gradient, kB", "rod", "stable and rod"]
+    title = (
+        "Memory of Adam on each architecture; of flows: beyond the gradient, in units of "
+        "parameters and state"
+    )
+    yield Table(title, columns, rows, dict.fromkeys(columns[3:], ".1f"))
 
 
 def large() -> Iterator[Table]:
@@ -57,10 +61,11 @@ def large() -> Iterator[Table]:
         for flow in FLOWS:
             found = measured(followed, width, flow)
             floats, peak, seconds = (found[key] for key in ("floats", "peak", "seconds"))
-            row = f"{floats:.1f}", f"{peak:.2f}", f"{seconds:.3g}"
-            rows.append([f"{found['parameters']:.3g}", flow, *row])
-    columns = ["parameters", "flow", "allotted: floats each", "peak, GB", "s per step"]
-    yield Table("Adam on a transformer, one flow at a time", columns, rows)
+            millions = found["parameters"] / 1e6
+            rows.append([f"{millions:.3g} million, {flow}", floats, peak, seconds])
+    columns = ["parameters, flow", "allotted floats each", "peak, GB", "s per step"]
+    title = "Large networks: Adam on a transformer, one flow at a time"
+    yield Table(title, columns, rows, {"allotted floats each": ".1f"})
 
 
 def followed(width: int, flow: str) -> dict[str, int | float]:

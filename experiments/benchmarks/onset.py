@@ -29,6 +29,7 @@ ORDER = 8  # of the difference
 EVERY, RECORDS = 10, 20
 MODES = 4  # in the search for the sharpest one
 COLUMNS = ["step", "effective sharpness", "iterates", "rod"]
+FORMATS = {"iterates": ".1e", "rod": ".1e"}
 
 
 class Onset(NamedTuple):
@@ -92,9 +93,6 @@ def onset() -> Iterator[Table]:
     problem = problems.raveled(problems.configured(config.load(study.grid.definitions["mlp"])))
     for name in OPTIMIZERS:
         rate = study.grid.learning_rates["mlp"][name]
-        rows = [
-            [f"{x.step}", f"{x.sharpness:.2f}", f"{x.iterates:.1e}", f"{x.rod:.1e}"]
-            for x in followed(problem, name, rate, study.warmup)
-        ]
-        title = f"{name}({rate:g}) on the mlp: alternating part, sharpest direction"
-        yield Table(title, COLUMNS, rows)
+        rows = [list(x) for x in followed(problem, name, rate, study.warmup)]
+        title = f"{name}: alternating part along the sharpest direction of the mlp, lr {rate:g}"
+        yield Table(title, COLUMNS, rows, FORMATS)

@@ -19,7 +19,8 @@ from matplotlib.ticker import LogLocator, NullFormatter, StrMethodFormatter
 
 import rodflow
 from experiments.analysis import style
-from experiments.analysis.table import Table
+from experiments.analysis.table import Cell, Table
+from experiments.benchmarks import Note
 from experiments.benchmarks.memory import allotted
 from experiments.benchmarks.process import accelerators, measured
 from experiments.benchmarks.sweep import default_problem, of_devices, rates, tracked, whole
@@ -46,7 +47,7 @@ WITH_ROD: dict[str, Any] = LINE | {"color": ROD, "marker": "P", "label": "with r
 def scaling() -> Iterator[Table | str]:
     """Measure lanes and costs in processes of their own, and draw both into `scaling.png`."""
     cards = measured(accelerators)
-    yield machine(cards)
+    yield Note(machine(cards))
     # A CPU is split into as many devices as are asked for.
     counts = [count for count in DEVICES if not cards or count <= len(cards)]
     by_lanes = {count: measured(lanes, count, devices=count) for count in counts}
@@ -59,7 +60,7 @@ def scaling() -> Iterator[Table | str]:
     for heading, panel in panels.items():
         yield cost_table(heading, *panel)
     write_atomically(FIGURE, style.rendered(drawn(by_lanes, panels), "png"))
-    yield f"figure: {FIGURE}"
+    yield Note(f"figure: {FIGURE}")
 
 
 def lanes(devices: int) -> dict[str, list]:
@@ -118,21 +119,19 @@ def lanes_table(found: Mapping[int, dict]) -> Table:
     """Tabulate lanes per second by lanes and devices, and the memory of the lanes."""
     speeds = {n: np.array(LANES) / each["seconds"] for n, each in found.items()}
     columns = [*speeds.values(), np.array(found[1]["bytes"]) / 1e6]
-    rows = [
-        [str(count), *(f"{column[i]:.3g}" for column in columns)] for i, count in enumerate(LANES)
-    ]
-    rows.append(["exponent", *(f"{exponent(LANES, column):.2f}" for column in columns)])
+    rows = [[str(n), *(float(column[i]) for column in columns)] for i, n in enumerate(LANES)]
+    rows.append(["exponent", *(exponent(LANES, column) for column in columns)])
     headings = ["lanes", *map(of_devices, found), "MB, 1 device"]
-    return Table(f"rod flow of Adam, {SHORT} steps: lanes per second", headings, rows)
+    return Table(f"Lanes per second, rod flow of Adam, {SHORT} steps", headings, rows)
 
 
 def cost_table(heading: str, title: str, sizes: Sequence, seconds: Mapping[str, Sequence]) -> Table:
     """Tabulate the time of the discrete run, and with the rod flow, against sizes."""
     both = zip(sizes, seconds["discrete"], seconds["rod"], strict=True)
-    rows = [[f"{n}", f"{alone:.3g}", f"{rod:.3g}", f"{rod / alone:.1f}"] for n, alone, rod in both]
-    slopes = (f"{exponent(sizes, seconds[name]):.2f}" for name in RUNS)
+    rows: list[list[Cell]] = [[f"{n}", alone, rod, rod / alone] for n, alone, rod in both]
+    slopes = (exponent(sizes, seconds[name]) for name in RUNS)
     columns = [heading, "discrete", "with rod flow", "ratio"]
-    return Table(f"Adam by {heading}: {title}", columns, [*rows, ["exponent", *slopes, ""]])
+    return Table(f"Adam by {heading}: {title}", columns, [*rows, ["exponent", *slopes, None]])
 
 
 def drawn(found: Mapping[int, dict], panels: Mapping[str, tuple]) -> Figure:

@@ -18,7 +18,7 @@ import numpy as np
 
 import rodflow
 from experiments import problems
-from experiments.analysis.table import Table
+from experiments.analysis.table import Cell, Table
 from experiments.benchmarks.process import accelerators, measured
 from experiments.configuration import config
 from experiments.setup.clock import best_seconds, timed
@@ -54,7 +54,7 @@ def sweep() -> Iterator[Table | str]:
         "one compilation for all": (first_one + loop * (FEW - 1) / FEW, first_all),
         "a compilation for each run": (first_one * FEW, first_all),
     }
-    rows = [[name, f"{a:.1f}", f"{b:.1f}", f"{a / b:.1f}"] for name, (a, b) in pairs.items()]
+    rows = [[name, a, b, a / b] for name, (a, b) in pairs.items()]
     columns = ["", "one after the other", "under vmap", "ratio"]
     yield Table(f"{FEW} learning rates, Adam, {FEW_STEPS} steps: seconds", columns, rows)
     gradients = sum(FEW_STEPS * (1 + float(one(lr).flows["rod"].gradients.mean())) for lr in grid)
@@ -69,17 +69,17 @@ def program() -> Iterator[Table | str]:
     plain = found[1]
     compiled_each, loop = plain["one"][0] * MANY, plain["loop"][1]
     once = plain["one"][0] + loop * (MANY - 1) / MANY
-    rows = [
-        ["loop, a compilation for each", "", "", f"{compiled_each:.1f}", ""],
-        ["loop, compiled once", f"{loop:.1f}", "1", f"{once:.1f}", "1"],
+    rows: list[list[Cell]] = [
+        ["loop, a compilation for each", None, None, compiled_each, once / compiled_each],
+        ["loop, compiled once", loop, 1.0, once, 1.0],
     ]
     for count, seconds in found.items():
         for label, key in (("", "all"), (", one lane at a time", "single")):
             first, after = seconds[key]
-            entries = (f"{after:.1f}", f"{loop / after:.2f}", f"{first:.1f}", f"{once / first:.2f}")
+            entries = (after, loop / after, first, once / first)
             rows.append([f"{of_devices(count)}{label}", *entries])
-    title = f"{MANY} learning rates, stable and rod flow of Adam, {MANY_STEPS} steps: seconds"
-    columns = ["", "compiled before", "times the loop", "with compiling", "times the loop"]
+    title = f"{MANY} learning rates: stable and rod flow of Adam, {MANY_STEPS} steps"
+    columns = ["", "compiled before, s", "speed-up", "with compiling, s", "speed-up with it"]
     yield Table(title, columns, rows)
     count, rate = Arithmetic(*plain["arithmetic"]), Arithmetic(*plain["fastest"])
     yield from bounds(plain["gradients"], count, loop, rate)
@@ -117,14 +117,14 @@ def processes() -> Iterator[Table | str]:
         yield "processes: left out, there are no two cores to give them"
         return
     first, second, *_ = cores
-    rows = []
+    rows: list[list[Cell]] = []
     with tempfile.TemporaryDirectory() as place:
         swept(Path(place) / "compiled", [first], 1)
         for on in ([first], [first, second]):
             seconds = swept(Path(place) / str(len(on)), on, SHARED)
-            rows.append([str(len(on)), *(f"{each:.1f}" for each in seconds)])
+            rows.append([str(len(on)), *seconds])
     columns = ["processes, a core each", "from start to end", "without starting Python"]
-    yield Table(f"python -m experiments sweep, {SHARED} lanes: seconds", columns, rows)
+    yield Table(f"Processes: seconds of a sweep of {SHARED} lanes", columns, rows)
 
 
 def swept(folder: Path, on: list[int], count: int) -> tuple[float, float]:

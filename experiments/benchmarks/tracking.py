@@ -14,7 +14,8 @@ from jaxtyping import Array, Key
 
 import rodflow
 from experiments import problems
-from experiments.analysis.table import Table
+from experiments.analysis.table import Cell, Table
+from experiments.benchmarks import Note
 from experiments.configuration import config
 from experiments.setup import optimizers
 
@@ -62,25 +63,26 @@ RODS = {"stable": rodflow.StableFlow(), "signed": rodflow.RodFlow()} | {
 def tracking() -> Iterator[Table | str]:
     """Track every chain with the stable flow, the rod flow and twins."""
     flows = {"stable": rodflow.StableFlow(), "rod": rodflow.RodFlow()}
-    rows = []
+    rows: list[list[Cell]] = []
     for name, target in targets().items():
         result = over_seeds(chain(name), flows)
         rows.append([name, *entries(result, target)])
-        yield f"  {name}: {np.asarray(result.improvement()['rod'])}"
-    title = f"improvement of RodFlow over the stable flow, seeds 0 to {SEEDS - 1}"
-    columns = ["chain", "each seed", "median", "target", "stable / floor", "distance / floor"]
+        yield Note(f"{name}: {np.asarray(result.improvement()['rod'])}")
+    columns = ["chain", *(f"seed {seed}" for seed in range(SEEDS)), "median", "target"]
+    columns += ["stable / floor", "distance / floor"]
+    title = "Improvement of the rod flow over the stable flow, for each seed"
     yield Table(title, columns, rows)
 
 
 def covariance() -> Iterator[Table | str]:
     """Compare the distances of the rods on the nine optimizers of the papers."""
-    rows = []
+    rows: list[list[Cell]] = []
     for name in rodflow.OPTIMIZERS:
         ratios = distance_ratios(over_seeds(chain(name), RODS, twins=0))
-        rows.append([name, *(f"{ratio:.1f}" for pair in ratios.values() for ratio in pair)])
-        yield f"  {', '.join(rows[-1])}"
-    columns = [f"{flow}: {which}" for flow in list(RODS)[1:] for which in ("mean", "at the end")]
-    title = f"CovarianceRod: median over seeds 0 to {SEEDS - 1} of distance ratios"
+        rows.append([name, *(ratio for pair in ratios.values() for ratio in pair)])
+        yield Note(f"{name}: {rows[-1][1:]}")
+    columns = [f"{flow}, {which}" for flow in list(RODS)[1:] for which in ("mean", "end")]
+    title = f"Rods: the stable flow's distance over each one's, medians of {SEEDS} seeds"
     yield Table(title, ["optimizer", *columns], rows)
 
 
@@ -110,18 +112,18 @@ def over_seeds(
     return lane(jax.vmap(jax.random.key)(jnp.arange(SEEDS)))
 
 
-def entries(result: rodflow.Tracking, target: int) -> list[str]:
-    """Write the improvement of each seed, its median and target, and distances over the floor."""
+def entries(result: rodflow.Tracking, target: int) -> list[Cell]:
+    """Return the improvement of each seed, its median and target, and distances over the floor."""
     improvement = np.asarray(result.improvement()["rod"])
     assert result.floor is not None  # there are twins
     floor = np.mean(np.asarray(result.floor), axis=-1)
     stable, rod = (np.mean(flow.distance, axis=-1) / floor for flow in result.flows.values())
     return [
-        " ".join(f"{x:.1f}" for x in improvement),
-        f"{np.median(improvement):.1f}",
-        f"{target}",
-        f"{np.median(stable):.0f}",
-        f"{np.median(rod):.1f}",
+        *map(float, improvement),
+        float(np.median(improvement)),
+        target,
+        float(np.median(stable)),
+        float(np.median(rod)),
     ]
 
 

@@ -6,5 +6,6 @@ COMMANDS = {
     "study": "answer a question, or compute a grid of runs, optimizers x problems",
     "search": "find learning rates at which the optimizers of a grid reach the edge",
     "report": "make an offline page and figures of the results below a folder",
-    "bench": "print the numbers that the README quotes",
+    "bench": "measure speed, memory and accuracy, and print them",
+    "results": "measure, and keep the results as data that the documentation shows",
 }

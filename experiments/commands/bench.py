@@ -1,12 +1,16 @@
-"""Print the numbers that the README quotes: `python -m experiments bench [PART ...]`.
+"""Measure parts of the benchmark, and print them: `python -m experiments bench [PART ...]`.
 
-Times are the best of several, so that they can be compared on a busy machine.
+Times are the best of several, so that they can be compared on a busy machine. `python -m
+experiments results PART` keeps what is measured in a file of `results/`, too.
 """
 
 import argparse
 from collections.abc import Sequence
 
-from experiments.benchmarks import PARTS, part
+from rich.console import Console
+
+from experiments.analysis.table import Table
+from experiments.benchmarks import PARTS, Note, part
 from experiments.commands.arguments import Parser
 
 
@@ -17,19 +21,11 @@ def known(name: str) -> str:
     return name
 
 
-def main(arguments: Sequence[str]) -> None:
-    """Measure the parts that the arguments name, all of them if they name none."""
-    listed = "\n".join(f"  {name:17} {subject}" for name, subject in PARTS.items())
-    parser = Parser("bench", __doc__, f"parts, all of them if none is named:\n{listed}")
-    parser.add_argument("parts", metavar="PART", nargs="*", default=list(PARTS), type=known)
-    chosen = parser.parse_args(arguments).parts
-
+def set_up() -> Console:
+    """Set JAX up for measuring, and return a terminal that is wide enough."""
     import jax
-    from rich.console import Console
 
-    from experiments.report.terminal import as_table
     from experiments.setup import runtime
-    from experiments.setup.clock import timed
 
     terminal = Console()
     console = terminal if terminal.is_terminal else Console(width=120)  # wide enough for a file
@@ -37,12 +33,34 @@ def main(arguments: Sequence[str]) -> None:
         console.print(note, style="dim")
     # Compilation is part of what is measured: nothing is taken from an earlier run.
     jax.config.update("jax_enable_compilation_cache", False)
+    return console
 
-    def show(name: str) -> None:
-        for shown in part(name)():
-            said = isinstance(shown, str)
-            console.print(shown if said else as_table(shown), highlight=not said)
 
+def measured(name: str, console: Console) -> list[Table | str]:
+    """Measure a part, print what it finds as soon as it is found, and return it without notes."""
+    from experiments.report.terminal import as_table
+    from experiments.setup.clock import timed
+
+    found = []
+
+    def measure() -> None:
+        for each in part(name)():
+            said = isinstance(each, str)
+            console.print(each if said else as_table(each), highlight=not said)
+            if not isinstance(each, Note):
+                found.append(each)
+
+    _, seconds = timed(measure)
+    console.print(f"[{name}: {seconds:.0f} s]", style="dim", markup=False)
+    return found
+
+
+def main(arguments: Sequence[str]) -> None:
+    """Measure the parts that the arguments name, all of them if they name none."""
+    listed = "\n".join(f"  {name:17} {told.subject}" for name, told in PARTS.items())
+    parser = Parser("bench", __doc__, f"parts, all of them if none is named:\n{listed}")
+    parser.add_argument("parts", metavar="PART", nargs="*", default=list(PARTS), type=known)
+    chosen = parser.parse_args(arguments).parts
+    console = set_up()
     for name in chosen:
-        _, seconds = timed(lambda name=name: show(name))
-        console.print(f"[{name}: {seconds:.0f} s]", style="dim", markup=False)
+        measured(name, console)

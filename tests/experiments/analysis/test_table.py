@@ -24,6 +24,6 @@ def test_numbers_are_shown_by_the_format_of_their_column_or_with_three_digits():
     ]
 
 
-@pytest.mark.parametrize("title", ["At the edge, full batch", "At the edge: all", "At the edge"])
-def test_the_name_of_a_table_is_the_beginning_of_its_title(title):
-    assert Table(title, [], []).name == "at the edge"
+@pytest.mark.parametrize("rest", ["", ", full batch", ": all", "; all", " (all)"])
+def test_the_name_of_a_table_is_the_beginning_of_its_title(rest):
+    assert Table(f"At the edge gd(.2){rest}", [], []).name == "at the edge gd(.2)"

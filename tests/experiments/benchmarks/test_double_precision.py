@@ -31,7 +31,7 @@ def test_a_row_has_means_ends_and_the_time_on_top_of_the_iterates():
     )
     assert found.columns == COLUMNS
     shared = ["2.00", "5.00", "9.00", "0.125"]
-    assert found.rows == [
+    assert found.texts() == [
         ["rod", *shared, "20", "4.00", "0", "2.00", "5.00"],
-        ["stable", *shared, "-", "6.00", "0", "2.00", "0.500"],
+        ["stable", *shared, "", "6.00", "0", "2.00", "0.500"],
     ]

@@ -16,7 +16,7 @@ def test_entries_are_ratios_of_means_over_the_run(tracking):
         rod=[[1.0, 3.0], [2.0, 4.0]],
     )
     # Improvements 20 / 2 and 60 / 3; over the floors 1 and 2: 20 and 30, 2 and 1.5.
-    assert benchmark.entries(result, 7) == ["10.0 20.0", "15.0", "7", "25", "1.8"]
+    assert benchmark.entries(result, 7) == [10.0, 20.0, 15.0, 7, 25.0, 1.75]
 
 
 def test_every_optimizer_of_the_papers_has_a_target_and_every_chain_is_built():

@@ -9,7 +9,7 @@ def test_help_says_what_there_is_to_measure(capsys):
     with pytest.raises(SystemExit):
         bench.main(["--help"])
     said = capsys.readouterr().out
-    assert all(name in said and subject in said for name, subject in PARTS.items())
+    assert all(name in said and told.subject in said for name, told in PARTS.items())
 
 
 def test_an_unknown_part_is_refused_in_one_line(capsys):

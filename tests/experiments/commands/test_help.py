@@ -28,7 +28,7 @@ def test_the_overview_names_every_command():
         (
             "study",
             [
-                "  papers_small      The part of the grid `papers` that the README shows",
+                "  papers_small      How closely rod flows follow nine optimizers",
                 "  grid.seeds=...                 of the initial weights and the twins.",
                 "                    study.* : b2s=[0.9,0.99,0.999] steps=10000 b2=0.999",
             ],

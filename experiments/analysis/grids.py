@@ -1,0 +1,110 @@
+"""Tables and named numbers of a grid, for a file of results that a reader computes with."""
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from experiments.analysis import comparison, summary
+from experiments.analysis.numbers import median
+from experiments.analysis.style import style
+from experiments.analysis.table import Cell, Table
+from experiments.analysis.verdicts import Summary
+
+IMPROVEMENTS = {"rod": "rod", "covariance_1": "published rod"}
+FLOORS = {"rod": "rod / floor", "stable": "stable / floor"}
+
+
+def tables(cells: summary.Cells) -> list[Table]:
+    """Summarize the flows, the optimizers and each flow; compare the models if there are twins."""
+    made = [_flows(cells), _optimizers(cells), *(matrix(cells, x) for x in summary.flows(cells))]
+    return made + (comparison.tables(cells) if _compared(cells) else [])
+
+
+def matrix(cells: summary.Cells, flow: str) -> Table:
+    """Make the table of a flow, a row for each architecture."""
+    rows, columns, entries = summary.grid(cells, flow)
+    body = [[row, *(summary.entry(entries.get((row, name))) for name in columns)] for row in rows]
+    title = f"{flow}: improvement of the {style(flow).label} (in brackets its distance / floor)"
+    return Table(title, ["", *columns], body)
+
+
+def _flows(cells: summary.Cells) -> Table:
+    rows: list[list[Cell]] = []
+    for flow in ("stable", *summary.flows(cells)):
+        entries = list(summary.grid(cells, flow).entries.values())
+        at_edge = [each for each in entries if each.at_edge]
+        values = [each.improvement for each in at_edge]
+        ahead = None if flow == "stable" else sum(value > 1 for value in values)
+        floors, errors = _medians(at_edge, "over_floor"), _medians(at_edge, "loss_error")
+        rows.append([flow, median(values), ahead, len(values), len(entries), floors, errors])
+    columns = ["", "improvement", "cells ahead of stable", "cells at the edge", "cells"]
+    title = "Flows: medians over the cells at the edge of stability"
+    return Table(title, [*columns, "distance / floor", "loss error"], rows)
+
+
+def _optimizers(cells: summary.Cells) -> Table:
+    of = {flow: summary.grid(cells, flow) for flow in ("stable", *summary.flows(cells))}
+    improved = {flow: name for flow, name in IMPROVEMENTS.items() if flow in of}
+    rows = []
+    for optimizer in (*of["stable"].columns, None):
+        chosen = {
+            flow: [x for (_, name), x in grid.entries.items() if optimizer in (None, name)]
+            for flow, grid in of.items()
+        }
+        improvements = [_medians(chosen[flow], "improvement") for flow in improved]
+        floors = [_medians(chosen[flow], "over_floor") for flow in FLOORS]
+        rows.append([optimizer or "all", *improvements, *floors])
+    title = "Optimizers: medians over the architectures of improvement and of distance / floor"
+    return Table(title, ["", *improved.values(), *FLOORS.values()], rows)
+
+
+def every(cells: summary.Cells) -> Table:
+    """Tabulate every flow on every cell."""
+    columns = [
+        *("problem", "optimizer", "flow", "learning rate", "at the edge", "sharpness", "verdict"),
+        *("improvement", "distance / floor", "loss error"),
+        *("distance to the mean / floor", "at the end", "onset, steps late", "gradients", "time"),
+    ]
+    rows, compares = [], _compared(cells)
+    for flow in ("stable", *summary.flows(cells)):
+        grid = summary.grid(cells, flow)
+        for place, cell in zip(summary.places(cells), cells, strict=True):
+            if place not in grid.entries:
+                continue
+            one = grid.entries[place]
+            row = [*place, flow, float(cell.learning_rate) if "learning_rate" in cell else None]
+            row += ["yes" if one.at_edge else "no", float(np.fmax.reduce(one.sharpness))]
+            row += [str(one.verdict), one.improvement, one.over_floor, one.loss_error]
+            if compares:
+                model = comparison.compare(cell, flow)
+                delay = None if flow == "stable" else model.delay
+                row += [model.distance, model.end, delay, model.gradients, model.time]
+            rows.append(row)
+    width = len(columns) if compares else len(columns) - 5
+    return Table("Cells: every flow on every problem", columns[:width], rows)
+
+
+def numbers(cells: summary.Cells) -> dict[str, Cell]:
+    """Name what texts quote besides entries of the tables."""
+    stable = list(summary.grid(cells, "stable").entries.values())
+    found: dict[str, Cell] = {
+        "cells": len(stable),
+        "cells at the edge": sum(each.at_edge for each in stable),
+        "minutes": sum(float(cell.attrs.get("seconds", np.nan)) for cell in cells) / 60,
+    }
+    flows = _flows(cells)
+    for flow, improvement, *_, floors, _ in flows.rows:
+        found |= {f"{flow} median improvement": improvement, f"{flow} floors": floors}
+    for flow in summary.flows(cells):
+        values = [x.improvement for x in summary.grid(cells, flow).entries.values() if x.at_edge]
+        if known := [value for value in values if not np.isnan(value)]:
+            found |= {f"{flow} least improvement": min(known), f"{flow} largest": max(known)}
+    return found
+
+
+def _medians(entries: Sequence[Summary], name: str) -> float:
+    return median([getattr(each, name) for each in entries])
+
+
+def _compared(cells: summary.Cells) -> bool:
+    return bool(cells) and all("ensemble_distance" in cell for cell in cells)

@@ -1,0 +1,78 @@
+"""Files of `results/`, each complete, and what the documentation quotes of them."""
+
+import json
+import re
+from datetime import date
+from pathlib import Path
+
+import pytest
+
+from experiments.analysis.table import Table
+from experiments.benchmarks import PARTS
+from experiments.configuration.config import CONFIGS
+from experiments.report import data, published
+
+DOCS = Path(__file__).parents[1] / "docs"
+KEPT = sorted(published.FOLDER.glob("*.json"))
+FILES = [path for path in KEPT if not path.name.endswith(".data.json")]
+DATA = [path for path in KEPT if path.name.endswith(".data.json")]
+STUDIES = {path.stem for path in (CONFIGS / "study").glob("*.yaml")}
+FIELDS = {
+    *("name", "answers", "command", "commits", "date", "machine", "versions"),
+    *("findings", "numbers", "tables"),
+}
+PAGES = {
+    str(path.relative_to(DOCS)): path.read_text(encoding="utf-8")
+    for path in sorted(DOCS.rglob("*.md"))
+    if "_build" not in path.parts
+}
+QUOTED = [
+    (page, *found)
+    for page, text in PAGES.items()
+    for found in re.findall(r"\{measured\}`(\w+):([^`]+)`", text)
+]
+SHOWN = [
+    (page, *found)
+    for page, text in PAGES.items()
+    for found in re.findall(r"^[`:]{3,}\{results\} *(\w+) *(.*)$", text, re.MULTILINE)
+]
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)
+def test_a_file_is_complete(path):
+    content = json.loads(path.read_text(encoding="utf-8"))
+    assert FIELDS <= set(content) <= FIELDS | {"cells"}
+    assert content["name"] == path.stem
+    assert path.stem in STUDIES | set(PARTS)
+    assert content["answers"].endswith(("?", "."))
+    assert content["command"].startswith("python -m experiments ")
+    assert content["commits"]
+    assert all(re.fullmatch(r"[0-9a-f]{40}\+?", commit) for commit in content["commits"])
+    assert date.fromisoformat(content["date"]) >= date(2026, 1, 1)
+    assert "cores" in content["machine"] and {"python", "jax"} <= set(content["versions"])
+    assert "/tmp" not in path.read_text(encoding="utf-8")
+    found = published.load(path.stem)
+    assert found.tables or found.findings
+    for name, table in found.tables.items():
+        assert isinstance(table, Table) and table.name == name
+        assert {len(row) for row in table.rows} <= {len(table.columns)}
+        assert any(re.search(r"\d", str(x)) for row in table.rows for x in row[1:])
+    assert path.read_text(encoding="utf-8") == published.text(found)
+
+
+@pytest.mark.parametrize("path", DATA, ids=lambda path: path.stem)
+def test_a_data_set_is_of_a_file_of_results(path):
+    assert path.with_name(path.name.replace(".data.json", ".json")) in FILES
+    assert data.load(path).attrs["study"].startswith("experiments.studies.")
+    assert path.stat().st_size < 200_000
+
+
+@pytest.mark.parametrize(("page", "name", "key"), QUOTED, ids=map(":".join, QUOTED))
+def test_a_number_that_a_page_quotes_exists(page, name, key):
+    assert re.search(r"\d|never", published.load(name).quoted(key))
+
+
+@pytest.mark.parametrize(("page", "name", "table"), SHOWN, ids=map(":".join, SHOWN))
+def test_a_table_that_a_page_shows_exists(page, name, table):
+    found = published.load(name)
+    assert found.table(table.strip()) if table.strip() else found.tables
