@@ -1,6 +1,7 @@
 """Tables and named numbers of a grid, for a file of results that a reader computes with."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 
@@ -8,7 +9,7 @@ from experiments.analysis import comparison, summary
 from experiments.analysis.numbers import median
 from experiments.analysis.style import style
 from experiments.analysis.table import Cell, Table
-from experiments.analysis.verdicts import Summary
+from experiments.analysis.verdicts import Divergence, Summary, Verdict
 
 IMPROVEMENTS = {"rod": "rod", "covariance_1": "published rod"}
 FLOORS = {"rod": "rod / floor", "stable": "stable / floor"}
@@ -82,6 +83,27 @@ def every(cells: summary.Cells) -> Table:
             rows.append(row)
     width = len(columns) if compares else len(columns) - 5
     return Table("Cells: every flow on every problem", columns[:width], rows)
+
+
+def grid(table: Table, flow: str) -> summary.Grid:
+    """Return the grid of a flow from the table of every cell, as a map of it needs it."""
+    rows, columns, entries = {}, {}, {}
+    for row in table.rows:
+        one: dict[str, Any] = dict(zip(table.columns, row, strict=True))
+        problem, optimizer = one["problem"], one["optimizer"]
+        rows[problem] = columns[optimizer] = None
+        if one["flow"] == flow:
+            lost = (Divergence("iterates", 0, 0),) * (one["verdict"] == Verdict.DIVERGED)
+            improvement, floors, error, sharpness = (
+                np.nan if one[name] is None else one[name]
+                for name in ("improvement", "distance / floor", "loss error", "sharpness")
+            )
+            entries[problem, optimizer] = Summary(
+                *(optimizer, problem, flow, (0,), (improvement,), floors, error, (sharpness,)),
+                divergences=lost,
+                catapults=(),
+            )
+    return summary.Grid(list(rows), list(columns), entries)
 
 
 def numbers(cells: summary.Cells) -> dict[str, Cell]:

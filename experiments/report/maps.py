@@ -14,6 +14,7 @@ from matplotlib.patches import Patch, Rectangle
 from experiments.analysis import comparison, summary
 from experiments.analysis.numbers import number
 from experiments.analysis.style import EDGE, ITERATES, MARKERS, STYLE, style
+from experiments.analysis.table import Table
 from experiments.analysis.verdicts import Summary, Verdict
 from experiments.report.figures import plot_flows
 
@@ -29,9 +30,9 @@ def maps(cells: summary.Cells) -> dict[str, Figure]:
     flows = summary.flows(cells)
     if not flows:
         return {}
-    drawn = {"summary": map_of(cells, flows[0])}
+    drawn = {"summary": map_of(summary.grid(cells, flows[0]), flows[0])}
     if all("ensemble_distance" in cell for cell in cells):
-        drawn["models"] = models(cells)
+        drawn["models"] = models(comparison.tables(cells)[0])
     shown = [cell for cell in cells if "flow_effective_sharpness" in cell]
     if latest(shown, "covariance_1"):
         drawn["onset"] = onset(shown)
@@ -45,24 +46,29 @@ def colour(improvement: int | float) -> str:
     return to_hex(IMPROVEMENT((decades + DECADES) / (2 * DECADES)))
 
 
-def models(cells: summary.Cells) -> Figure:
-    """Draw how far each model is from the mean of the runs, in units of the floor, on each cell."""
-    compared = comparison.compared(cells)
+def models(distances: Table) -> Figure:
+    """Draw how far each model is from the mean of the runs, in units of the floor, on each cell.
+
+    Args:
+        distances: the first table of `experiments.analysis.comparison.tables`.
+    """
+    names, *columns = zip(*distances.rows, strict=True)
+    flows = distances.columns[1:]
     with mpl.rc_context(STYLE):
-        figure = Figure(figsize=(6.5, 1.0 + 0.24 * len(cells)), layout="constrained")
+        figure = Figure(figsize=(6.5, 1.0 + 0.24 * len(names)), layout="constrained")
         axes = figure.subplots()
-        places = np.arange(len(cells))
-        for index, (flow, column) in enumerate(compared.items()):
-            offset = 0.5 * (index / (len(compared) - 1) - 0.5)
-            values = [np.nan if entry is None else entry.distance for entry in column]
+        places = np.arange(len(names))
+        for index, (flow, column) in enumerate(zip(flows, columns, strict=True)):
+            offset = 0.5 * (index / (len(flows) - 1) - 0.5)
+            values = [entry if isinstance(entry, int | float) else np.nan for entry in column]
             line: dict[str, Any] = {"color": style(flow).color, "linestyle": "", "markersize": 4}
             line |= {"marker": MARKERS[index % len(MARKERS)], "label": style(flow).label}
             axes.plot(values, places + offset, **line)
         axes.axvline(1, **EDGE)
         axes.set_xscale("log")
         axes.set_xlabel("mean distance to the mean of the runs, over the floor")
-        axes.set_yticks(places, list(map(", ".join, summary.places(cells))))
-        axes.set_ylim(len(cells) - 0.5, -0.5)
+        axes.set_yticks(places, list(map(str, names)))
+        axes.set_ylim(len(names) - 0.5, -0.5)
         axes.grid(axis="y", color="#EEEEEE", linewidth=7, zorder=0)
         axes.tick_params(axis="y", length=0)
         figure.legend(loc="outside upper left", ncols=4)
@@ -120,9 +126,9 @@ def onset(cells: summary.Cells) -> Figure:
     return figure
 
 
-def map_of(cells: summary.Cells, flow: str = "rod") -> Figure:
+def map_of(grid: summary.Grid, flow: str = "rod") -> Figure:
     """Draw the improvements of a grid, architectures by optimizers, coloured by their log10."""
-    rows, columns, entries = summary.grid(cells, flow)
+    rows, columns, entries = grid
     with mpl.rc_context(STYLE):
         size = (max(3.6, 0.9 + 0.7 * len(columns)), 1.3 + 0.45 * len(rows))
         figure = Figure(figsize=size, layout="constrained")
