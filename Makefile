@@ -3,9 +3,10 @@ PYTHON ?= $(firstword $(foreach p,python3 python3.14 python3.13 python3.12 pytho
 	$(p) -c 'import sys; sys.version_info >= (3, 11) and print("$(p)")' 2>/dev/null)))
 BIN := .venv/bin
 STAMP := .venv/.installed
+SITE := docs/_build/html
 ARGS ?=
 
-.PHONY: help run study sweep search report bench results test test-all lint format types clean
+.PHONY: help run study sweep search report bench results test test-all docs lint format types clean
 
 help:
 	@echo 'make run [ARGS="optimizer=gd num_steps=300"]   one optimizer on one problem, into a new folder below runs/'
@@ -17,6 +18,7 @@ help:
 	@echo 'make results WHAT=papers_small                  measure, and keep the results in results/ as data'
 	@echo '  ARGS=--help says what each of these can be given'
 	@echo 'make test | test-all        the tests without | with the slow ones'
+	@echo 'make docs                   build the documentation into docs/_build/html, notebooks included'
 	@echo 'make lint | format | types  ruff check, rewrite with ruff, pyright'
 	@echo 'make clean                  remove what make and Python leave behind (runs/ stays)'
 
@@ -38,6 +40,10 @@ test: $(STAMP)
 test-all: $(STAMP)
 	$(BIN)/python -m pytest -n 2 -m "" $(ARGS)
 
+docs: $(STAMP)
+	$(BIN)/sphinx-build --fail-on-warning --nitpicky --quiet docs $(SITE)
+	@echo "open $(SITE)/index.html"
+
 lint: $(STAMP)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
@@ -50,5 +56,5 @@ types: $(STAMP)
 	$(BIN)/pyright
 
 clean:
-	rm -rf .venv .pytest_cache .ruff_cache build dist *.egg-info
+	rm -rf .venv .pytest_cache .ruff_cache build dist docs/_build *.egg-info
 	find rodflow experiments tests -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -65,4 +65,4 @@ def test_tests_of_the_examples_pass(copy):
 def test_commands_of_the_examples_run(copy, command):
     python, *arguments = command.split()
     assert python == "python"
-    assert "run folder" in run(copy, *arguments)
+    assert "folder: " in run(copy, *arguments)

@@ -18,7 +18,12 @@ FLOORS = {"rod": "rod / floor", "stable": "stable / floor"}
 def tables(cells: summary.Cells) -> list[Table]:
     """Summarize the flows, the optimizers and each flow; compare the models if there are twins."""
     made = [_flows(cells), _optimizers(cells), *(matrix(cells, x) for x in summary.flows(cells))]
-    return made + (comparison.tables(cells) if _compared(cells) else [])
+    if not _compared(cells):
+        return made
+    distances, models = comparison.tables(cells)
+    # The distances of a grid that is not made for this comparison stand in the table of its cells.
+    every = all("flow_effective_sharpness" in cell for cell in cells)
+    return [*([distances] if every else []), models, *made]
 
 
 def matrix(cells: summary.Cells, flow: str) -> Table:

@@ -23,7 +23,7 @@ from experiments.configuration.errors import reported_in_one_line, told_in_one_l
 # Of Hydra's command line, https://hydra.cc/docs/advanced/hydra-command-line-flags/.
 FLAGS = {"--multirun", "-m", "--run", "-r", "--cfg", "-c", "--resolve", "--package", "-p"}
 FLAGS |= {"--info", "-i", "--config-path", "-cp", "--config-name", "-cn", "--config-dir", "-cd"}
-FLAGS |= {"--hydra-help", "--version", "--shell-completion", "-sc", "--experimental-rerun"}
+FLAGS |= {"--hydra-help", "--version", "--experimental-rerun"}
 
 
 class Job(NamedTuple):
@@ -77,7 +77,7 @@ def set_up(console: Console) -> None:
 
 def said_where(job: Job) -> None:
     """Print the folder of a job that is done."""
-    job.console.print(f"run folder: {job.folder}", soft_wrap=True, highlight=False)
+    job.console.print(f"folder: {job.folder}", soft_wrap=True, highlight=False, markup=False)
 
 
 def one_of_many() -> bool:

@@ -22,6 +22,7 @@ from experiments.configuration.derive import schema
 from experiments.configuration.functions import Loss
 from experiments.configuration.grid import GridConfig
 from experiments.configuration.ranges import (
+    Natural,
     Positive,
     Seed,
     above,
@@ -76,10 +77,10 @@ class TrackedConfig:
 
     loss: Loss = Loss.squared_error
     chunks: Annotated[int | None, at_least(1)] = None
-    warmup: Annotated[int, at_least(0)] = 20
+    warmup: Natural = 20
     num_steps: Positive = 600
     every: Positive = 10
-    twins: Annotated[int, at_least(0)] = 4
+    twins: Natural = 4
     kappa: Annotated[float | None, at_least(0)] = None
 
     def check_together(self) -> None:

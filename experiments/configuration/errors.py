@@ -15,6 +15,7 @@ from hydra.errors import (
     MissingConfigException,
     OverrideParseException,
 )
+from omegaconf import DictConfig
 from omegaconf.errors import ConfigAttributeError, ConfigKeyError, OmegaConfBaseException
 
 from experiments.configuration.config import COMMANDS
@@ -22,6 +23,14 @@ from experiments.configuration.config import COMMANDS
 USER_ERRORS = (HydraException, OmegaConfBaseException, ValueError, OSError)
 """Raised by a wrong key, value, name or path. Anything else is a bug and keeps its traceback."""
 HIDDEN = ("_", "hydra")  # keys that are not offered
+# Words in the message of an error that is no `USER_ERRORS`, and what to do about it.
+REMEDIES = {
+    "RESOURCE_EXHAUSTED": "it takes more memory than there is; take a smaller model, fewer twins "
+    "or lanes at a time, or chunks of the data",
+    'detect "srun"': "there is no Slurm on this machine; choose hydra/launcher=submitit_local or "
+    "joblib, or give the command on a Slurm cluster",
+}
+REMEDIES |= dict.fromkeys(("Out of memory", "Unable to allocate"), REMEDIES["RESOURCE_EXHAUSTED"])
 
 
 # Asked for on import: the application sets the variable itself later on.
@@ -46,6 +55,11 @@ def reported_in_one_line() -> Iterator[None]:
         if _TRACEBACKS_WANTED:
             raise
         raise SystemExit(f"error: {one_line(error)}") from None
+    except (RuntimeError, MemoryError) as error:
+        remedy = next((text for said, text in REMEDIES.items() if said in str(error)), None)
+        if remedy is None or _TRACEBACKS_WANTED:
+            raise
+        raise SystemExit(f"error: {remedy} ({str(error).splitlines()[0]})") from None
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)
         raise SystemExit(130) from None
@@ -106,15 +120,25 @@ def _unknown_key(error: ConfigAttributeError | ConfigKeyError) -> str:
     key = str(error.full_key)
     known = [str(name) for name in error.parent_node or {} if not str(name).startswith(HIDDEN)]
     prefix, dot, last = key.rpartition(".")
-    close = get_close_matches(last, known, n=1)
+    close = [f"{prefix}{dot}{name}" for name in get_close_matches(last, known, n=1)]
+    close += [f"{prefix}{dot}{name}" for name in _deeper(last, error.parent_node)]
     elsewhere = _taken_by(key, error.object_type)
-    guess = f" did you mean {prefix}{dot}{close[0]}?" if close and not elsewhere else ""
+    guess = f" did you mean {close[0]}?" if close and not elsewhere else ""
     place = f"in {prefix}" if prefix else "here"
     more = f"; one more is added by +{key}=VALUE" if error.object_type is dict and prefix else ""
     return (
         f"{key}: no such key;{guess} the keys {place} are {', '.join(known) or 'none'}"
         f"{more}{elsewhere}"
     )
+
+
+def _deeper(name: str, node: object) -> Iterator[str]:
+    """Yield keys of groups that are called so, or whose initials are: `lr` of `learning_rate`."""
+    groups = node.items() if isinstance(node, DictConfig) else ()
+    for group, inner in groups:
+        for key in inner if isinstance(inner, DictConfig) else ():
+            if name in (key, "".join(word[:1] for word in str(key).split("_"))):
+                yield f"{group}.{key}"
 
 
 def _taken_by(key: str, here: type | None = None) -> str:

@@ -67,7 +67,9 @@ def inside(low: int | float, high: int | float) -> Condition:
 
 
 SEED = within(lambda value: 0 <= value < 2**32, "from 0 to 2^32 - 1")
-Positive = Annotated[int, at_least(1)]
+FITTING = within(lambda value: value < 2**31, "below 2^31")  # programs count in 32 bits
+Positive = Annotated[int, at_least(1), FITTING]
+Natural = Annotated[int, at_least(0), FITTING]
 Seed = Annotated[int, SEED]
 SOME = Condition(bool, "{key} is empty: it must name at least one", whole=True)
 DISTINCT = Condition(

@@ -10,6 +10,7 @@ import numpy as np
 
 from experiments.configuration.ranges import DISTINCT, SOME, Positive
 
+MOST = 10**6  # numbers of an axis
 SPACINGS = {"linear": np.linspace, "geometric": np.geomspace}
 
 
@@ -39,6 +40,11 @@ class SweepConfig:
         lengths = {key: len(numbers) for key, numbers in map(axis_of, self.axes)}
         if len(lengths) < len(self.axes):
             raise ValueError(f"sweep.axes={self.axes} names one of them twice")
+        if self.chunk > self.segment:
+            raise ValueError(
+                f"sweep.chunk={self.chunk} is out of range: it must be at most "
+                f"sweep.segment={self.segment}, the lanes that a host computes before it writes"
+            )
         if self.zipped and len(set(lengths.values())) > 1:
             raise ValueError(f"sweep.axes have lengths {lengths}: zipped ones must be equally long")
         if "stable" not in self.flows:
@@ -75,6 +81,10 @@ class DistributedConfig:
                 f"distributed.coordinator={self.coordinator} needs distributed.num_processes and "
                 "distributed.process_id"
             )
+        elif not re.fullmatch(r".+:\d+", self.coordinator):
+            raise ValueError(
+                f"distributed.coordinator={self.coordinator}: it must be HOST:PORT, or auto"
+            )
         elif not 0 <= self.process_id < self.num_processes:
             raise ValueError(
                 f"distributed.process_id={self.process_id} is out of range: it must be from 0 to "
@@ -94,6 +104,8 @@ def axis_of(text: str) -> tuple[str, Sequence[int | float]]:
         numbers = [_number(number) for number in (spaced[2] if spaced else values).split(",")]
         if spaced:
             first, last, count = numbers
+            if not 0 < count <= MOST:
+                raise ValueError
             numbers = SPACINGS[spaced[1]](first, last, count).tolist()
             if isinstance(first, int) and all(number.is_integer() for number in numbers):
                 numbers = [int(number) for number in numbers]
@@ -103,7 +115,7 @@ def axis_of(text: str) -> tuple[str, Sequence[int | float]]:
         raise ValueError(
             f"sweep.axes has '{text}': an axis is KEY=NUMBER,NUMBER,... or "
             "KEY=linear(FIRST,LAST,COUNT) or KEY=geometric(FIRST,LAST,COUNT), of finite numbers, "
-            "geometric from and to other than 0"
+            f"geometric from and to other than 0, and at most {MOST} of them"
         ) from None
     return key, numbers
 

@@ -13,6 +13,7 @@ from jaxtyping import Array, Float, Key, PyTree
 
 import rodflow
 from experiments.configuration.config import RunConfig
+from experiments.configuration.functions import Loss
 from experiments.problems.data.dataset import Dataset
 from experiments.problems.models.model import Model
 
@@ -93,8 +94,21 @@ def _ignores_shapes(problem: Problem, tx: optax.GradientTransformation) -> bool:
 
 
 def configured(config: RunConfig) -> Problem:
-    """Build the problem that a configuration describes."""
+    """Build the problem that a configuration describes.
+
+    Raises:
+        ValueError: The model, the data and the loss do not fit each other.
+    """
     dataset = instantiate(config.data)
+    if not isinstance(dataset, Dataset):
+        raise ValueError(f"data._target_={config.data['_target_']}: it must return a Dataset")
     shapes = {"input_shape": dataset.inputs.shape[1:], "output_shape": dataset.targets.shape[1:]}
     model = instantiate(config.model, **shapes)
+    if not isinstance(model, Model):
+        raise ValueError(f"model._target_={config.model['_target_']}: it must return a Model")
+    if (dataset.inputs.size == 1) != (config.loss is Loss.mean_output):
+        raise ValueError(
+            f"loss={config.loss.name} does not fit the data: model=toy takes data=nothing and "
+            "loss=mean_output, all other models data and another loss"
+        )
     return problem(dataset, model, config.loss, config.chunks)

@@ -88,16 +88,18 @@ def run(
         ValueError: Something in a folder is damaged or of another job; all stays.
         OSError: Something could not be written, or a worker was killed; all stays.
     """
-    for cell in grid:
-        cell.job.check()
+    jobs = {cell.name: cell.job for cell in grid}  # made once: their identities take milliseconds
+    for job in jobs.values():
+        job.check()
     results = {}
 
     def look() -> None:
         for cell in grid:
             if cell.name not in results:
-                if (found := cell.job.finished()) is not None:
+                job = jobs[cell.name]
+                if (found := job.finished()) is not None:
                     results[cell.name] = found
-                report(cell, cell.segments if found is not None else cell.job.complete, found)
+                report(cell, cell.segments if found is not None else job.complete, found)
 
     look()
     if todo := [cell for cell in grid if cell.name not in results]:

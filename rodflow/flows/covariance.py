@@ -70,7 +70,8 @@ class CovarianceRod(AbstractClosure):
 
     Args:
         rank: The number of directions of the oscillation.
-        seed: The seed kappa, of the floor kappa^2 |A|^2 of C; a scalar without unit.
+        seed: The seed kappa, a scalar without unit: the floor of C is kappa^2 times the squared
+            length of the drift.
         solver: The default solver, which looks back at the centre alone.
 
     Raises:

@@ -48,7 +48,7 @@ class Tracking(NamedTuple):
         steps: Optimizer steps since tracking started.
         loss: The loss L[t] of the iterates.
         mean_loss: Its three-step average Lavg[t].
-        oscillation: | w[t] - wmid[t] |, which the extent of a flow models.
+        oscillation: Distance of the iterates from their midpoint; the extent of a flow models it.
         travelled: Distance of the midpoint from where tracking started.
         floor: Mean distance of the twins' midpoints from the run's; None without twins.
         observed: The value of `observe` on the iterates; None without it.

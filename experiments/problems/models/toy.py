@@ -47,16 +47,20 @@ def toy(
     """Build a toy: parameters near `start`, and for every sample the function of them.
 
     Args:
-        input_shape: of a sample, which is not looked at.
+        input_shape: of a sample of `data=nothing`, which is not looked at.
         output_shape: of an output, one number.
         function: quartic, square_root, rank_one or valley.
         start: where the parameters begin, on average: 6 numbers for rank_one, 2 for the others.
         spread: standard deviation of the beginning.
 
     Raises:
-        ValueError: `start` has not as many numbers as the function has parameters.
+        ValueError: There are data, or `start` has another number of numbers than parameters.
     """
-    del input_shape
+    if tuple(input_shape) != (1,) or tuple(output_shape) != (1,):
+        raise ValueError(
+            f"model=toy takes no data, but a sample has shape {tuple(input_shape)}; "
+            "add data=nothing loss=mean_output"
+        )
     wanted = 6 if function is Toy.rank_one else 2
     if len(start) != wanted:
         raise ValueError(

@@ -70,8 +70,10 @@ def test_twins_add_the_comparison_of_the_models(cells):
         each["oscillation"] = each.floor * np.array([1, 1, 1, 100, 1000, 1000])
         each["ensemble_distance"], each["ensemble_loss_error"] = each.distance, each.loss_error
         each["hessians"] = each["thirds"] = 0 * each.gradients
-    names = [table.name for table in grids.tables(cells)]
-    assert names == [*(table.name for table in without), "distances", "models"]
+    names = [table.name for table in without]
+    assert [table.name for table in grids.tables(cells)] == ["models", *names]
+    sharp = [each.assign(flow_effective_sharpness=each.distance) for each in cells]
+    assert [table.name for table in grids.tables(sharp)] == ["distances", "models", *names]
     table = grids.every(cells)
     assert table.columns[-1] == "time" and all(len(row) == 15 for row in table.rows)
 

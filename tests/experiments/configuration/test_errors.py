@@ -1,7 +1,7 @@
 import pytest
 
 from experiments.configuration.config import composed, load, load_study, load_sweep
-from experiments.configuration.errors import USER_ERRORS, one_line
+from experiments.configuration.errors import USER_ERRORS, one_line, reported_in_one_line
 
 
 @pytest.mark.parametrize(
@@ -9,8 +9,11 @@ from experiments.configuration.errors import USER_ERRORS, one_line
     [
         ("optimizer=lion", "optimizer=lion: no such optimizer; choose one of adam, adam_2k, "),
         ("optimzer=gd", "optimzer: no such key; did you mean optimizer? the keys here are loss"),
+        ("lr=.1", "lr: no such key; did you mean optimizer.learning_rate? the keys here are loss"),
+        ("width=8", "width: no such key; did you mean model.width? the keys here are loss"),
         ("model.wdith=3", "model.wdith: no such key; did you mean model.width? the keys in model"),
-        ("optimizer.b1=0", "optimizer.b1: no such key; the keys in optimizer are name, learning"),
+        ("optimizer.c=0", "optimizer.c: no such key; the keys in optimizer are name, learning"),
+        ("optimizer.b1=0", "optimizer.b1: no such key; did you mean optimizer.hyperparameters.b1?"),
         (
             "optimizer.hyperparameters.mu=0",
             "optimizer.hyperparameters.mu: no such key; the keys in optimizer.hyperparameters are "
@@ -25,6 +28,8 @@ from experiments.configuration.errors import USER_ERRORS, one_line
         ("kappa=[", "kappa=[: cannot be read (no viable alternative"),
         ("kappa=${nothing}", "kappa: Interpolation key 'nothing' not found"),
         ("twins=-1", "twins=-1 is out of range: it must be at least 0"),
+        ("warmup=2147483648", "warmup=2147483648 is out of range: it must be below 2^31"),
+        ("every=2147483648", "every=2147483648 is out of range: it must be below 2^31"),
     ],
 )
 def test_a_mistake_is_one_line_that_names_it_and_what_is_allowed(override, line):
@@ -78,3 +83,24 @@ def test_a_group_that_has_to_be_named_is_told_with_what_there_is():
     text = one_line(caught.value)
     assert text.startswith("study has no value; choose one of beyond_networks, coevolution")
     assert "schema" not in text
+
+
+@pytest.mark.parametrize(
+    ("error", "line"),
+    [
+        (RuntimeError("RESOURCE_EXHAUSTED: Out of memory allocating 8 bytes.\nmore"), "memory"),
+        (RuntimeError("INTERNAL: Error dispatching: Out of memory allocating 8 bytes."), "memory"),
+        (MemoryError("Unable to allocate 32.0 GiB for an array"), "memory"),
+        (RuntimeError('Could not detect "srun", are you on a slurm cluster?'), "Slurm"),
+    ],
+)
+def test_what_the_machine_lacks_is_one_line_with_a_remedy(error, line):
+    with pytest.raises(SystemExit) as caught, reported_in_one_line():
+        raise error
+    text = str(caught.value)
+    assert text.startswith("error: ") and line in text and "\n" not in text
+
+
+def test_a_bug_keeps_its_traceback():
+    with pytest.raises(RuntimeError, match="something else"), reported_in_one_line():
+        raise RuntimeError("something else")
