@@ -23,14 +23,17 @@ def tables(cells: summary.Cells) -> list[Table]:
     distances, models = comparison.tables(cells)
     # The distances of a grid that is not made for this comparison stand in the table of its cells.
     every = all("flow_effective_sharpness" in cell for cell in cells)
-    return [*([distances] if every else []), models, *made]
+    return [*([distances] if every else []), _filled(models), *made]
 
 
 def matrix(cells: summary.Cells, flow: str) -> Table:
     """Make the table of a flow, a row for each architecture."""
     rows, columns, entries = summary.grid(cells, flow)
     body = [[row, *(summary.entry(entries.get((row, name))) for name in columns)] for row in rows]
-    title = f"{flow}: improvement of the {style(flow).label} (in brackets its distance / floor)"
+    title = (
+        f"{flow}: improvement of the {style(flow).label} (in brackets its distance / floor; "
+        "bold is below 1, † not at the edge, ‡ diverged from a seed)"
+    )
     return Table(title, ["", *columns], body)
 
 
@@ -131,6 +134,17 @@ def numbers(cells: summary.Cells) -> dict[str, Cell]:
 
 def _medians(entries: Sequence[Summary], name: str) -> float:
     return median([getattr(each, name) for each in entries])
+
+
+def _filled(table: Table) -> Table:
+    """Leave out the columns without any number."""
+    kept = [
+        index
+        for index, column in enumerate(zip(*table.rows, strict=True))
+        if any(isinstance(x, str) or (x is not None and not np.isnan(x)) for x in column)
+    ]
+    rows = [[row[index] for index in kept] for row in table.rows]
+    return table._replace(columns=[table.columns[index] for index in kept], rows=rows)
 
 
 def _compared(cells: summary.Cells) -> bool:

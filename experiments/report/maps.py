@@ -1,5 +1,6 @@
 """Figures of a grid: the improvements as a map, the models, and the onset of oscillations."""
 
+from collections.abc import Mapping
 from typing import Any
 
 import matplotlib as mpl
@@ -34,8 +35,8 @@ def maps(cells: summary.Cells) -> dict[str, Figure]:
     if all("ensemble_distance" in cell for cell in cells):
         drawn["models"] = models(comparison.tables(cells)[0])
     shown = [cell for cell in cells if "flow_effective_sharpness" in cell]
-    if latest(shown, "covariance_1"):
-        drawn["onset"] = onset(shown)
+    if chosen := latest(shown, "covariance_1"):
+        drawn["onset"] = onset(chosen)
     return drawn
 
 
@@ -95,19 +96,18 @@ def latest(cells: summary.Cells, flow: str) -> dict[str, xr.Dataset]:
     return {name: cell for name, (_, cell) in found.items()}
 
 
-def onset(cells: summary.Cells) -> Figure:
+def onset(chosen: Mapping[str, xr.Dataset]) -> Figure:
     """Draw the published rod beside the signed rod where the published one is latest.
 
-    Of each optimizer the cell with the latest onset, of that the first seed: the sharpness at the
-    centre of both flows, and their oscillation, against those of the iterates.
+    Of the cell of each optimizer the first seed: the sharpness at the centre of both flows, and
+    their oscillation, against those of the iterates.
     """
-    chosen = latest(cells, "covariance_1")
     with mpl.rc_context(STYLE):
         figure = Figure(figsize=(0.8 + 2.2 * len(chosen), 4.2), layout="constrained")
         panels = figure.subplots(2, len(chosen), sharex="col", squeeze=False)
         for (above, below), (name, cell) in zip(panels.T, chosen.items(), strict=True):
-            one = cell.isel(seed=0)
-            above.set_title(f"{cell.attrs['problem']}, {name}")
+            one = _first_seed(cell)
+            above.set_title(f"{one.problem.item()}, {name}")
             above.axhline(1.0, label="edge of stability", **EDGE)
             iterates = ITERATES | {"label": "iterates"}
             above.plot(one.step, one.effective_sharpness.max("mode"), **iterates)
@@ -124,6 +124,25 @@ def onset(cells: summary.Cells) -> Figure:
         figure.legend(*handles, loc="outside upper center", ncols=4)
         figure.supxlabel("optimizer steps")
     return figure
+
+
+def joined(chosen: Mapping[str, xr.Dataset]) -> xr.Dataset:
+    """Join what `onset` draws of the cells of several optimizers into one small data set."""
+    found = [_first_seed(cell).expand_dims(optimizer=[name]) for name, cell in chosen.items()]
+    return xr.concat(found, "optimizer", combine_attrs="drop")
+
+
+def parted(data: xr.Dataset) -> dict[str, xr.Dataset]:
+    """Return what was joined, by optimizer."""
+    return {name: data.sel(optimizer=name) for name in map(str, data.optimizer.values)}
+
+
+def _first_seed(cell: xr.Dataset) -> xr.Dataset:
+    if "seed" not in cell.dims:
+        return cell
+    drawn = ["effective_sharpness", "oscillation", "flow_effective_sharpness", "extent"]
+    one = cell[drawn].isel(seed=0, drop=True).sel(flow=["rod", "covariance_1"])
+    return one.drop_attrs().assign(problem=str(cell.attrs["problem"]))
 
 
 def map_of(grid: summary.Grid, flow: str = "rod") -> Figure:

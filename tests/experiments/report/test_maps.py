@@ -78,8 +78,12 @@ def test_the_latest_onset_is_one_that_never_comes(cell):
     third = [f for f in never.flow.values if f not in ("stable", "rod")]
     names = ["covariance_1" if f in third else f for f in never.flow.values]
     named = never.assign_coords(flow=names)
-    figure = maps.onset([named])
-    assert [axes.get_title(loc="left") for axes in figure.axes] == ["never, adam", ""]
+    found = {"adam": named}
+    for drawn in (found, maps.parted(maps.joined(found))):
+        above, below = maps.onset(drawn).axes
+        assert above.get_title(loc="left") == "never, adam"
+        rod = named.extent.sel(flow="rod").isel(seed=0)
+        np.testing.assert_array_equal(below.lines[1].get_ydata(), rod)
 
 
 def test_models_are_drawn_where_they_have_a_distance():
