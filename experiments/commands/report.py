@@ -21,7 +21,7 @@ def main(arguments: Sequence[str]) -> None:
         "examples:\n  python -m experiments report runs/papers_small\n"
         "  python -m experiments report runs/tiny runs/warmup --output page.html",
     )
-    parser.add_argument("folders", metavar="FOLDER", nargs="+", type=Path, help="with results")
+    parser.add_argument("folders", metavar="FOLDER", nargs="*", type=Path, help="with results")
     parser.add_argument(
         "--output", metavar="FILE", type=Path, help="the page; report.html in the first FOLDER"
     )
@@ -29,12 +29,25 @@ def main(arguments: Sequence[str]) -> None:
     parser.add_argument(
         "--markdown", action="store_true", help="print the table of each flow, and write nothing"
     )
+    parser.add_argument(
+        "--edge", metavar="FILE", type=Path, help="draw the figure of the README into a PNG"
+    )
+    parser.add_argument(
+        "--animation", action="store_true", help="make a GIF of the plane of each run as well"
+    )
     chosen = parser.parse_args(arguments)
+    if not chosen.folders and not chosen.edge:
+        parser.error("name at least one FOLDER with results")
     with reported_in_one_line():
-        from experiments.report import output  # imports JAX, which takes a while
+        from experiments.report import edge, output  # imports JAX, which takes a while
+        from experiments.storage.files import write_atomically
 
+        if chosen.edge:
+            write_atomically(chosen.edge, edge.png())
+        if not chosen.folders:
+            return
         if chosen.markdown:
             print(output.markdown(chosen.folders))
         else:
             page = chosen.output or chosen.folders[0] / "report.html"
-            output.write(chosen.folders, page, with_figures=not chosen.no_figures)
+            output.write(chosen.folders, page, not chosen.no_figures, chosen.animation)

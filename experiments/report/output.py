@@ -8,6 +8,7 @@ figure of the studies.
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+import xarray as xr
 from matplotlib.figure import Figure
 from rich.console import Console
 from rich.progress import track
@@ -15,7 +16,7 @@ from rich.progress import track
 from experiments.analysis import comparison, summary
 from experiments.analysis.style import rendered
 from experiments.analysis.verdicts import representative
-from experiments.report import cells, figures, maps, page
+from experiments.report import animation, cells, figures, maps, page
 from experiments.storage.files import write_atomically
 from experiments.studies import study
 
@@ -37,13 +38,16 @@ def markdown(folders: Sequence[Path]) -> str:
     return "\n".join([*texts, *map(study.markdown, loaded.studies)])
 
 
-def write(folders: Sequence[Path], output: Path, with_figures: bool = True) -> None:
+def write(
+    folders: Sequence[Path], output: Path, with_figures: bool = True, animated: bool = False
+) -> None:
     """Write the report of the results in some folders.
 
     Args:
         folders: they hold `results.nc` at or below them.
         output: the page; its folder is made if there is none.
         with_figures: True to draw the figures as well.
+        animated: True to make a GIF of the plane of each run.
 
     Raises:
         ValueError: a folder has no results, or they are not those of a cell or a study.
@@ -56,9 +60,22 @@ def write(folders: Sequence[Path], output: Path, with_figures: bool = True) -> N
     text = page.render(loaded.cells, list(zip(loaded.studies, drawn, strict=True)))
     write_atomically(output, text.encode(errors="backslashreplace"))
     console.print(f"report: {output}", markup=False)
+    if animated:
+        moving = [(name, cell) for name, cell in _named(loaded.cells) if "path" in cell]
+        (output.parent / "figures").mkdir(exist_ok=True)
+        for name, cell in moving:
+            file = output.parent / "figures" / f"{name}.gif"
+            write_atomically(file, animation.gif(cell.isel(seed=representative(cell))))
+            console.print(f"animation: {file}", markup=False)
+        if not moving:
+            console.print("animation: none, for no run here has recorded its path on a plane")
     if with_figures:
         files = draw(loaded.cells, drawn, output.parent)
         console.print(f"figures: {len(files)} files in {output.parent}", markup=False)
+
+
+def _named(shown: summary.Cells) -> list[tuple[str, xr.Dataset]]:
+    return list(zip(cells.slugs(shown), shown, strict=True))
 
 
 def draw(shown: summary.Cells, studies: Sequence[Mapping[str, Figure]], folder: Path) -> list[Path]:
@@ -75,8 +92,9 @@ def draw(shown: summary.Cells, studies: Sequence[Mapping[str, Figure]], folder: 
         save(name, figure)
     console = Console(stderr=True)
     hidden = not console.is_terminal
-    named = list(zip(cells.slugs(shown), shown, strict=True))
-    for name, cell in track(named, "figures", console=console, transient=True, disable=hidden):
+    for name, cell in track(
+        _named(shown), "figures", console=console, transient=True, disable=hidden
+    ):
         save(f"figures/{name}", figures.overview(cell.isel(seed=representative(cell))))
     drawn = [pair for each in studies for pair in each.items()]
     for name, (_, figure) in zip(cells.distinct(name for name, _ in drawn), drawn, strict=True):

@@ -54,7 +54,7 @@ def table(results: xr.Dataset) -> Table:
     for name in results.flow.values:
         flow = results.sel(flow=name)
         numbers = (flow.improvement, flow.distance[-1], flow.loss_error.mean())
-        work = (trimmed(flow.gradients.mean()), f"+ {trimmed(flow.seconds)}")
+        work = (trimmed(flow.gradients.mean()), trimmed(flow.seconds))
         rows.append([str(name), *map(trimmed, numbers), *work])
     columns = [
         *("", "improvement\nover stable", "final\ndistance", "mean\nloss error"),

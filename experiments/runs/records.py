@@ -11,6 +11,7 @@ import xarray as xr
 
 import rodflow
 from experiments.configuration.config import RunConfig, identity
+from experiments.runs.paths import Paths
 
 # name -> long name; all are without a unit, except for the steps at which something diverged.
 _UNITS = {"diverged_at": "optimizer steps"}
@@ -113,14 +114,61 @@ def finished(segments: Sequence[xr.Dataset], config: RunConfig, along: str = "st
     return whole
 
 
-def timed(results: xr.Dataset, seconds: dict[str, float]) -> xr.Dataset:
-    """Add the wall-clock times of `"discrete"`, and of each flow on top of that."""
-    flows = [seconds[str(flow)] for flow in results.flow.values]
-    label = _label("wall-clock time on top of the discrete run, compilation excluded", "s")
-    discrete = _label("wall-clock time of the discrete run, compilation excluded", "s")
-    return results.assign(
-        seconds=("flow", flows, label), discrete_seconds=((), seconds["discrete"], discrete)
-    )
+def with_paths(results: xr.Dataset, found: Paths) -> xr.Dataset:
+    """Add the paths of a run of one seed, and the wall-clock times that they took.
+
+    The paths are on the plane of the two leading modes at the end, one coordinate for each; they
+    are left out if there is no such plane.
+    """
+    flows = [found.flows[str(name)] for name in results.flow.values]
+    seconds = "wall-clock time of {}, compilation excluded"
+    gradient = "root mean square of the norm of the gradient at "
+    added = {
+        "seconds": (
+            "flow",
+            [path.seconds for path in flows],
+            _label(seconds.format("the flow"), "s"),
+        ),
+        "discrete_seconds": (
+            (),
+            found.iterates.seconds,
+            _label(seconds.format("the iterates"), "s"),
+        ),
+        "alternating_gradient": (
+            ("seed", "step"),
+            found.iterates.gradient[None],
+            _label(gradient + "two consecutive iterates"),
+        ),
+        "flow_alternating_gradient": (
+            ("seed", "flow", "step"),
+            np.stack([path.gradient for path in flows])[None],
+            _label(gradient + "the two ends of the rod, or at the flow"),
+        ),
+    }
+    if found.modes is not None:
+        time = np.arange(1, 1 + len(found.iterates.center))
+        results = results.assign_coords(time=("time", time, _label("time", "optimizer steps")))
+        results = results.assign_attrs(plane=found.modes.meaning)
+        of_all, of_flows = ("seed", "time", "mode"), ("seed", "flow", "time", "mode")
+        added |= {
+            "path": (of_all, found.iterates.center[None], _label("coordinates of the iterates")),
+            "flow_path": (
+                of_flows,
+                np.stack([path.center for path in flows])[None],
+                _label("coordinates of the centre of the flow"),
+            ),
+            "rod_path": (
+                of_flows,
+                np.stack([path.rod for path in flows])[None],
+                _label("coordinates of the half-extent of the rod"),
+            ),
+            "plane_sharpness": (
+                ("seed", "mode"),
+                found.modes.sharpness[None],
+                _label("eigenvalue of each axis of the plane"),
+            ),
+        }
+    return results.assign(added)
 
 
 def _label(long_name: str, units: str = "1") -> dict[str, str]:

@@ -1,6 +1,5 @@
 """The main job: train a network, follow it with the stable flow and the rod flow, and time each."""
 
-import collections
 from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
@@ -14,7 +13,7 @@ import rodflow
 from experiments import problems
 from experiments.configuration import config as configuration
 from experiments.configuration.config import RunConfig
-from experiments.runs import records
+from experiments.runs import paths, records
 from experiments.runs.cell import equal_pieces
 from experiments.setup import flows, optimizers
 from experiments.setup.clock import timed
@@ -50,7 +49,8 @@ def run(config: RunConfig, report: Report) -> xr.Dataset:
     """Run the main job.
 
     The numbers come from one program in which the iterates, their twins and both flows move in
-    lockstep. The times come from smaller programs, each run once to compile and once for the clock.
+    lockstep. Paths on a plane and times come from a program for each, as `experiments.runs.paths`
+    describes.
 
     Args:
         config: Configuration of the run.
@@ -65,27 +65,18 @@ def run(config: RunConfig, report: Report) -> xr.Dataset:
     key = jax.random.key(config.seed)
     params = problem.init(key)
 
-    def start(**options):
-        tracker = rodflow.Tracker(problem.loss, tx, every=config.every, **options)
-        state = tracker.init(params, warmup=config.warmup, key=jax.random.fold_in(key, 1))
-        return tracker, state
-
-    def clock(label: str, flows: dict) -> float:
-        tracker, state = start(flows=flows)
-        jax.block_until_ready(tracker.run(state, chunk_of(config)))
-        moving = _advance(tracker, state, config, partial(report, label))
-        return timed(lambda: collections.deque(moving, maxlen=0))[1]
-
     report("compiling", 0, config.num_steps)
-    tracker, state = start(flows=followed, twins=config.twins, observe=observer(problem, tx))
-    parts = list(_advance(tracker, state, config, partial(report, "tracking")))
+    observe = observer(problem, tx)
+    tracker = rodflow.Tracker(
+        problem.loss, tx, followed, every=config.every, twins=config.twins, observe=observe
+    )
+    start = tracker.init(params, warmup=config.warmup, key=jax.random.fold_in(key, 1))
+    parts = list(_advance(tracker, start, config, partial(report, "tracking")))
     tracking = jax.tree.map(lambda *leaves: jnp.concatenate(leaves)[None], *parts)
 
-    seconds = {"discrete": clock("timing the iterates", {})}
-    for name, flow in followed.items():
-        seconds[name] = clock(f"timing the {name} flow", {name: flow}) - seconds["discrete"]
+    found = paths.recorded(problem, tx, tracker, start, config.num_steps // config.every, report)
     labelled = records.labelled(tracking, [config.seed], list(followed))
-    return records.timed(records.finished([labelled], config), seconds)
+    return records.with_paths(records.finished([labelled], config), found)
 
 
 def chunk_of(config: RunConfig) -> int:

@@ -41,6 +41,9 @@ def effective_sharpness(
     problem: Problem, tx: optax.GradientTransformation, state: rodflow.PhaseState, k: int = 1
 ) -> Float[Array, " k"]:
     """Return the k largest effective sharpnesses, in the metric of the chain."""
-    # A chain with Kronecker factors in its state preconditions with matrices.
-    elementwise = optax.tree.get(state.opt_state, "factors") is None
-    return rodflow.effective_sharpness(problem.loss, tx, state, k, elementwise)
+    return rodflow.effective_sharpness(problem.loss, tx, state, k, elementwise(state))
+
+
+def elementwise(state: rodflow.PhaseState) -> bool:
+    """Return False for a chain with Kronecker factors, which preconditions with matrices."""
+    return optax.tree.get(state.opt_state, "factors") is None

@@ -42,6 +42,23 @@ def results() -> xr.Dataset:
 
 
 @pytest.fixture
+def run_with_paths(results) -> xr.Dataset:
+    """The same run with paths on a plane: iterates that alternate along a line, and their rod."""
+    steps = np.arange(1, 61)
+    alternating = np.stack([0.1 * (-1.0) ** steps, np.zeros(60)], axis=1)
+    drift = np.stack([np.zeros(60), 1e-3 * steps], axis=1)
+    rod = np.stack([0 * alternating, np.abs(alternating)])
+    gradient = np.ones((1, 6))
+    return results.assign_coords(time=steps).assign(
+        path=(("seed", "time", "mode"), (alternating + drift)[None]),
+        flow_path=(("seed", "flow", "time", "mode"), np.stack([drift, drift])[None]),
+        rod_path=(("seed", "flow", "time", "mode"), rod[None]),
+        alternating_gradient=(("seed", "step"), gradient),
+        flow_alternating_gradient=(("seed", "flow", "step"), np.stack([gradient, gradient], 1)),
+    )
+
+
+@pytest.fixture
 def cli(request, tmp_path):
     """Run a command in an empty folder; programs that it compiles are kept for later."""
     root = Path(__file__).parents[2]

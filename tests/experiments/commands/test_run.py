@@ -41,7 +41,7 @@ def test_a_run_leaves_its_folder(cli, tmp_path):
     assert (folder / "figure.png").read_bytes().startswith(b"\x89PNG")
 
     measured = results.load(folder / "results.nc")
-    assert measured.sizes == {"seed": 1, "step": 4, "flow": 2, "mode": 2}
+    assert measured.sizes == {"seed": 1, "step": 4, "flow": 2, "mode": 2, "time": 20}
     assert list(measured.step) == [5, 10, 15, 20]
     assert list(measured.flow) == ["stable", "rod"]
     for name, variable in measured.variables.items():

@@ -6,6 +6,7 @@ from matplotlib.image import imread
 
 from experiments.analysis.style import FLOWS, style
 from experiments.report import figures
+from experiments.setup.plane import OF_THE_HESSIAN
 
 
 def test_png_is_large_enough_to_print(results):
@@ -16,7 +17,7 @@ def test_png_is_large_enough_to_print(results):
 def test_panels_show_what_the_issue_asks_for(results):
     panels = figures.overview(results).axes
     labels = [[str(line.get_label()) for line in panel.lines] for panel in panels]
-    assert labels[0] == ["iterates (3-step average)", "stable flow", "rod flow"]
+    assert labels[0] == ["iterates", "stable flow", "rod flow"]
     assert "edge of stability" in labels[1]
     np.testing.assert_array_equal(panels[1].lines[0].get_ydata(), 1.0)
     assert any("floor" in label for label in labels[2])
@@ -60,3 +61,45 @@ def test_of_several_seeds_the_first_is_drawn_unless_one_is_chosen(cell):
         drawn = next(line for line in distance.lines if line.get_label() == "rod flow")
         expected = cell.distance.sel(seed=seed, flow="rod")
         np.testing.assert_array_equal(drawn.get_ydata(), expected)
+
+
+def test_a_run_with_paths_has_a_plane_with_rods_and_two_predictions_more(run_with_paths):
+    panels = figures.overview(run_with_paths).axes
+    titles = [panel.get_title(loc="left").partition("  ")[2] for panel in panels]
+    assert titles[3:] == [
+        "Variance in the leading modes",
+        "Gradient norm",
+        "Plane of the leading modes",
+    ]
+    variance, gradient, plane = panels[3:]
+    measured, predicted = (line.get_ydata() for line in variance.lines[:2])
+    np.testing.assert_allclose(measured[1:-1], 0.01)
+    np.testing.assert_allclose(predicted, 0.01)
+    assert len(gradient.lines) == 3
+    # A line between the iterates, 60 rods, the iterates, the centre and the stable flow.
+    assert len(plane.lines) == 64
+    np.testing.assert_allclose(plane.lines[1].get_xdata(), [0.1, -0.1])
+
+
+def test_the_plane_of_a_flow_that_diverged_is_drawn(run_with_paths):
+    whole = run_with_paths
+    of_flows = ["flow_path", "rod_path"]
+    lost = whole.assign(whole[of_flows].where(whole.flow != "rod"))
+    assert figures.png(lost.assign_attrs(plane=OF_THE_HESSIAN))
+
+
+def test_a_logarithmic_axis_of_less_than_a_decade_has_more_than_one_label(results):
+    narrow = results.assign(mean_loss=results.loss, flow_loss=results.flow_loss)
+    for name, low, high in (("distance", 0.2, 0.6), ("distance", 1.5e-5, 4e-5)):
+        values = np.linspace(low, high, 6) * np.ones((1, 2, 1))
+        axes = figures.overview(
+            narrow.drop_vars("floor").assign({name: (("seed", "flow", "step"), values)})
+        ).axes[2]
+        low, high = axes.get_ylim()
+        assert sum(low <= tick <= high for tick in axes.get_yticks()) >= 2
+        assert all(figures.number_on_axis(tick) for tick in axes.get_yticks())
+
+
+def test_numbers_on_axes_are_short():
+    written = [figures.number_on_axis(x) for x in (0.02, 5.0, 2e-5)]
+    assert written == ["0.02", "5", r"$2\times10^{-5}$"]

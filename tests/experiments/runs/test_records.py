@@ -5,7 +5,8 @@ import xarray as xr
 
 import rodflow
 from experiments.configuration.config import load
-from experiments.runs import records
+from experiments.runs import paths, records
+from experiments.setup import plane
 
 RECORDS = 3
 
@@ -45,13 +46,25 @@ def segment(first: int, twins: bool = True, distance: float = 0.5) -> xr.Dataset
 
 def whole(twins: bool = True) -> xr.Dataset:
     run = records.finished([segment(10, twins)], load())
-    return records.timed(run, {"discrete": 1.0, "stable": 2.0, "rod": 3.0})
+    return records.with_paths(run, found())
+
+
+def found(modes: bool = True) -> paths.Paths:
+    """Made-up paths of six steps; the numbers of each say whose they are."""
+
+    def path(value: float) -> paths.Path:
+        ones = np.ones((6, 2))
+        return paths.Path(value * ones, 10 * value * ones, value * np.ones(RECORDS), value)
+
+    known = plane.LeadingModes(plane.no_plane(jnp.ones(3)), np.array([1.0, 0.5]), "a plane")
+    flows = {"rod": path(3.0), "stable": path(2.0)}
+    return paths.Paths(path(1.0), flows, known if modes else None)
 
 
 @pytest.mark.parametrize("twins", [True, False])
 def test_everything_is_labelled(twins):
     dataset = whole(twins)
-    assert dataset.sizes == {"seed": 1, "step": 3, "flow": 2, "mode": 2}
+    assert dataset.sizes == {"seed": 1, "step": 3, "flow": 2, "mode": 2, "time": 6}
     for name, variable in dataset.variables.items():
         assert variable.attrs["long_name"], name
         assert name == "flow" or variable.attrs["units"], name
@@ -70,6 +83,24 @@ def test_flows_keep_the_order_given_and_their_numbers():
         np.testing.assert_array_equal(rod[name], 0.5 * factor, name)
     assert (dataset.sel(flow="stable").improvement == 1.0).all()
     assert dataset.discrete_seconds == 1.0
+
+
+def test_paths_keep_the_flow_that_they_are_of():
+    dataset = whole().sel(seed=7)
+    assert (dataset.path == 1).all() and dataset.path.dims == ("time", "mode")
+    assert list(dataset.time) == [1, 2, 3, 4, 5, 6]
+    for flow, value in (("stable", 2), ("rod", 3)):
+        of = dataset.sel(flow=flow)
+        assert (of.flow_path == value).all() and (of.rod_path == 10 * value).all()
+        assert (of.flow_alternating_gradient == value).all()
+    assert (dataset.alternating_gradient == 1).all()
+    assert list(dataset.plane_sharpness) == [1.0, 0.5] and dataset.attrs["plane"] == "a plane"
+
+
+def test_without_modes_there_are_no_paths_but_gradients_and_times():
+    run = records.with_paths(records.finished([segment(10)], load()), found(modes=False))
+    assert "path" not in run and "time" not in run.dims and "plane" not in run.attrs
+    assert (run.alternating_gradient == 1).all() and run.discrete_seconds == 1.0
 
 
 def test_segments_are_joined_and_the_improvement_is_that_of_the_whole():
