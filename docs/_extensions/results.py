@@ -55,7 +55,8 @@ class Results(SphinxDirective):
             lines += [f"- {escaped(sentence)}" for sentence in found.findings]
         shown = self.parse_text_to_nodes("\n".join(lines))
         below = self.parse_text_to_nodes(circumstances(found))
-        return [*shown, nodes.container("", *below, classes=["measured"])]
+        measured = nodes.container("", *below, classes=["measured"])
+        return [nodes.container("", *shown, classes=["results"]), measured]
 
 
 class Measured(SphinxRole):

@@ -1,6 +1,7 @@
 """Tables and named numbers of a grid, for a file of results that a reader computes with."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 
@@ -8,7 +9,7 @@ from experiments.analysis import comparison, summary
 from experiments.analysis.numbers import median
 from experiments.analysis.style import style
 from experiments.analysis.table import Cell, Table
-from experiments.analysis.verdicts import Summary
+from experiments.analysis.verdicts import Divergence, Summary, Verdict
 
 IMPROVEMENTS = {"rod": "rod", "covariance_1": "published rod"}
 FLOORS = {"rod": "rod / floor", "stable": "stable / floor"}
@@ -17,14 +18,22 @@ FLOORS = {"rod": "rod / floor", "stable": "stable / floor"}
 def tables(cells: summary.Cells) -> list[Table]:
     """Summarize the flows, the optimizers and each flow; compare the models if there are twins."""
     made = [_flows(cells), _optimizers(cells), *(matrix(cells, x) for x in summary.flows(cells))]
-    return made + (comparison.tables(cells) if _compared(cells) else [])
+    if not _compared(cells):
+        return made
+    distances, models = comparison.tables(cells)
+    # The distances of a grid that is not made for this comparison stand in the table of its cells.
+    every = all("flow_effective_sharpness" in cell for cell in cells)
+    return [*([distances] if every else []), _filled(models), *made]
 
 
 def matrix(cells: summary.Cells, flow: str) -> Table:
     """Make the table of a flow, a row for each architecture."""
     rows, columns, entries = summary.grid(cells, flow)
     body = [[row, *(summary.entry(entries.get((row, name))) for name in columns)] for row in rows]
-    title = f"{flow}: improvement of the {style(flow).label} (in brackets its distance / floor)"
+    title = (
+        f"{flow}: improvement of the {style(flow).label} (in brackets its distance / floor; "
+        "bold is below 1, † not at the edge, ‡ diverged from a seed)"
+    )
     return Table(title, ["", *columns], body)
 
 
@@ -84,6 +93,27 @@ def every(cells: summary.Cells) -> Table:
     return Table("Cells: every flow on every problem", columns[:width], rows)
 
 
+def grid(table: Table, flow: str) -> summary.Grid:
+    """Return the grid of a flow from the table of every cell, as a map of it needs it."""
+    rows, columns, entries = {}, {}, {}
+    for row in table.rows:
+        one: dict[str, Any] = dict(zip(table.columns, row, strict=True))
+        problem, optimizer = one["problem"], one["optimizer"]
+        rows[problem] = columns[optimizer] = None
+        if one["flow"] == flow:
+            lost = (Divergence("iterates", 0, 0),) * (one["verdict"] == Verdict.DIVERGED)
+            improvement, floors, error, sharpness = (
+                np.nan if one[name] is None else one[name]
+                for name in ("improvement", "distance / floor", "loss error", "sharpness")
+            )
+            entries[problem, optimizer] = Summary(
+                *(optimizer, problem, flow, (0,), (improvement,), floors, error, (sharpness,)),
+                divergences=lost,
+                catapults=(),
+            )
+    return summary.Grid(list(rows), list(columns), entries)
+
+
 def numbers(cells: summary.Cells) -> dict[str, Cell]:
     """Name what texts quote besides entries of the tables."""
     stable = list(summary.grid(cells, "stable").entries.values())
@@ -104,6 +134,17 @@ def numbers(cells: summary.Cells) -> dict[str, Cell]:
 
 def _medians(entries: Sequence[Summary], name: str) -> float:
     return median([getattr(each, name) for each in entries])
+
+
+def _filled(table: Table) -> Table:
+    """Leave out the columns without any number."""
+    kept = [
+        index
+        for index, column in enumerate(zip(*table.rows, strict=True))
+        if any(isinstance(x, str) or (x is not None and not np.isnan(x)) for x in column)
+    ]
+    rows = [[row[index] for index in kept] for row in table.rows]
+    return table._replace(columns=[table.columns[index] for index in kept], rows=rows)
 
 
 def _compared(cells: summary.Cells) -> bool:

@@ -1,5 +1,6 @@
 """Figures of a grid: the improvements as a map, the models, and the onset of oscillations."""
 
+from collections.abc import Mapping
 from typing import Any
 
 import matplotlib as mpl
@@ -14,6 +15,7 @@ from matplotlib.patches import Patch, Rectangle
 from experiments.analysis import comparison, summary
 from experiments.analysis.numbers import number
 from experiments.analysis.style import EDGE, ITERATES, MARKERS, STYLE, style
+from experiments.analysis.table import Table
 from experiments.analysis.verdicts import Summary, Verdict
 from experiments.report.figures import plot_flows
 
@@ -29,12 +31,12 @@ def maps(cells: summary.Cells) -> dict[str, Figure]:
     flows = summary.flows(cells)
     if not flows:
         return {}
-    drawn = {"summary": map_of(cells, flows[0])}
+    drawn = {"summary": map_of(summary.grid(cells, flows[0]), flows[0])}
     if all("ensemble_distance" in cell for cell in cells):
-        drawn["models"] = models(cells)
+        drawn["models"] = models(comparison.tables(cells)[0])
     shown = [cell for cell in cells if "flow_effective_sharpness" in cell]
-    if latest(shown, "covariance_1"):
-        drawn["onset"] = onset(shown)
+    if chosen := latest(shown, "covariance_1"):
+        drawn["onset"] = onset(chosen)
     return drawn
 
 
@@ -45,24 +47,29 @@ def colour(improvement: int | float) -> str:
     return to_hex(IMPROVEMENT((decades + DECADES) / (2 * DECADES)))
 
 
-def models(cells: summary.Cells) -> Figure:
-    """Draw how far each model is from the mean of the runs, in units of the floor, on each cell."""
-    compared = comparison.compared(cells)
+def models(distances: Table) -> Figure:
+    """Draw how far each model is from the mean of the runs, in units of the floor, on each cell.
+
+    Args:
+        distances: the first table of `experiments.analysis.comparison.tables`.
+    """
+    names, *columns = zip(*distances.rows, strict=True)
+    flows = distances.columns[1:]
     with mpl.rc_context(STYLE):
-        figure = Figure(figsize=(6.5, 1.0 + 0.24 * len(cells)), layout="constrained")
+        figure = Figure(figsize=(6.5, 1.0 + 0.24 * len(names)), layout="constrained")
         axes = figure.subplots()
-        places = np.arange(len(cells))
-        for index, (flow, column) in enumerate(compared.items()):
-            offset = 0.5 * (index / (len(compared) - 1) - 0.5)
-            values = [np.nan if entry is None else entry.distance for entry in column]
+        places = np.arange(len(names))
+        for index, (flow, column) in enumerate(zip(flows, columns, strict=True)):
+            offset = 0.5 * (index / (len(flows) - 1) - 0.5)
+            values = [entry if isinstance(entry, int | float) else np.nan for entry in column]
             line: dict[str, Any] = {"color": style(flow).color, "linestyle": "", "markersize": 4}
             line |= {"marker": MARKERS[index % len(MARKERS)], "label": style(flow).label}
             axes.plot(values, places + offset, **line)
         axes.axvline(1, **EDGE)
         axes.set_xscale("log")
         axes.set_xlabel("mean distance to the mean of the runs, over the floor")
-        axes.set_yticks(places, list(map(", ".join, summary.places(cells))))
-        axes.set_ylim(len(cells) - 0.5, -0.5)
+        axes.set_yticks(places, list(map(str, names)))
+        axes.set_ylim(len(names) - 0.5, -0.5)
         axes.grid(axis="y", color="#EEEEEE", linewidth=7, zorder=0)
         axes.tick_params(axis="y", length=0)
         figure.legend(loc="outside upper left", ncols=4)
@@ -89,19 +96,18 @@ def latest(cells: summary.Cells, flow: str) -> dict[str, xr.Dataset]:
     return {name: cell for name, (_, cell) in found.items()}
 
 
-def onset(cells: summary.Cells) -> Figure:
+def onset(chosen: Mapping[str, xr.Dataset]) -> Figure:
     """Draw the published rod beside the signed rod where the published one is latest.
 
-    Of each optimizer the cell with the latest onset, of that the first seed: the sharpness at the
-    centre of both flows, and their oscillation, against those of the iterates.
+    Of the cell of each optimizer the first seed: the sharpness at the centre of both flows, and
+    their oscillation, against those of the iterates.
     """
-    chosen = latest(cells, "covariance_1")
     with mpl.rc_context(STYLE):
         figure = Figure(figsize=(0.8 + 2.2 * len(chosen), 4.2), layout="constrained")
         panels = figure.subplots(2, len(chosen), sharex="col", squeeze=False)
         for (above, below), (name, cell) in zip(panels.T, chosen.items(), strict=True):
-            one = cell.isel(seed=0)
-            above.set_title(f"{cell.attrs['problem']}, {name}")
+            one = _first_seed(cell)
+            above.set_title(f"{one.problem.item()}, {name}")
             above.axhline(1.0, label="edge of stability", **EDGE)
             iterates = ITERATES | {"label": "iterates"}
             above.plot(one.step, one.effective_sharpness.max("mode"), **iterates)
@@ -120,9 +126,28 @@ def onset(cells: summary.Cells) -> Figure:
     return figure
 
 
-def map_of(cells: summary.Cells, flow: str = "rod") -> Figure:
+def joined(chosen: Mapping[str, xr.Dataset]) -> xr.Dataset:
+    """Join what `onset` draws of the cells of several optimizers into one small data set."""
+    found = [_first_seed(cell).expand_dims(optimizer=[name]) for name, cell in chosen.items()]
+    return xr.concat(found, "optimizer", combine_attrs="drop")
+
+
+def parted(data: xr.Dataset) -> dict[str, xr.Dataset]:
+    """Return what was joined, by optimizer."""
+    return {name: data.sel(optimizer=name) for name in map(str, data.optimizer.values)}
+
+
+def _first_seed(cell: xr.Dataset) -> xr.Dataset:
+    if "seed" not in cell.dims:
+        return cell
+    drawn = ["effective_sharpness", "oscillation", "flow_effective_sharpness", "extent"]
+    one = cell[drawn].isel(seed=0, drop=True).sel(flow=["rod", "covariance_1"])
+    return one.drop_attrs().assign(problem=str(cell.attrs["problem"]))
+
+
+def map_of(grid: summary.Grid, flow: str = "rod") -> Figure:
     """Draw the improvements of a grid, architectures by optimizers, coloured by their log10."""
-    rows, columns, entries = summary.grid(cells, flow)
+    rows, columns, entries = grid
     with mpl.rc_context(STYLE):
         size = (max(3.6, 0.9 + 0.7 * len(columns)), 1.3 + 0.45 * len(rows))
         figure = Figure(figsize=size, layout="constrained")

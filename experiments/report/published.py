@@ -84,10 +84,13 @@ class Published:
         if key in self.numbers:
             return self.numbers[key], None
         named, _, place = key.partition("/")
-        row, _, column = place.rpartition("/")
-        if not row:
+        if "/" not in place:
             raise KeyError(f"{self.name} has no number {key!r}; it has {', '.join(self.numbers)}")
         table = self.table(named)
+        # Names of columns and rows may have a slash themselves, as "distance / floor" has.
+        ends = [name for name in table.columns if place.endswith(f"/{name}")]
+        column = max(ends, key=len, default=place.rpartition("/")[2])
+        row = place.removesuffix(f"/{column}")
         found = [each for each in table.rows if str(each[0]) == row]
         if len(found) != 1:
             names = ", ".join(dict.fromkeys(str(each[0]) for each in table.rows))

@@ -13,7 +13,7 @@ from experiments.analysis import grids, summary
 from experiments.analysis.style import style
 from experiments.analysis.table import Cell, Table
 from experiments.configuration import config as configuration
-from experiments.report import cells
+from experiments.report import cells, maps
 from experiments.report.published import Circumstances, Published
 from experiments.storage.job import seconds_beside
 from experiments.studies.study import shown_of
@@ -28,7 +28,9 @@ def finished(folder: Path) -> bool:
 
 
 def made(name: str, answers: str, folder: Path) -> tuple[Published, xr.Dataset | None]:
-    """Make the content of a file of results, and return the data set of a study beside it.
+    """Make the content of a file of results, and return the data set to draw from beside it.
+
+    That is the data set of a study, or of the grid of models what its onset is drawn from.
 
     Args:
         name: of a file of `configs/study/`.
@@ -49,7 +51,9 @@ def made(name: str, answers: str, folder: Path) -> tuple[Published, xr.Dataset |
     about = circumstances(map(_measured, paths, found))
     shared = {"command": command(name, folder), "circumstances": about}
     if "grid" in OmegaConf.load(folder / "config.yaml"):
-        return _of_grid(name, answers, found, shared), None
+        shown = [cell for cell in found if "flow_effective_sharpness" in cell]
+        chosen = maps.latest(shown, "covariance_1")
+        return _of_grid(name, answers, found, shared), maps.joined(chosen) if chosen else None
     shown = shown_of(found[0])
     minutes: dict[str, Cell] = {"minutes": float(found[0].attrs["seconds"]) / 60}
     tables = named([one._replace(rows=numeric(one.rows)) for one in shown.tables])

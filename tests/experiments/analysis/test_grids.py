@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from experiments.analysis import grids
+from experiments.analysis import grids, summary
 from experiments.analysis.numbers import median
 
 
@@ -70,7 +70,22 @@ def test_twins_add_the_comparison_of_the_models(cells):
         each["oscillation"] = each.floor * np.array([1, 1, 1, 100, 1000, 1000])
         each["ensemble_distance"], each["ensemble_loss_error"] = each.distance, each.loss_error
         each["hessians"] = each["thirds"] = 0 * each.gradients
-    names = [table.name for table in grids.tables(cells)]
-    assert names == [*(table.name for table in without), "distances", "models"]
+    names = [table.name for table in without]
+    assert [table.name for table in grids.tables(cells)] == ["models", *names]
+    sharp = [each.assign(flow_effective_sharpness=each.distance) for each in cells]
+    assert [table.name for table in grids.tables(sharp)] == ["distances", "models", *names]
     table = grids.every(cells)
     assert table.columns[-1] == "time" and all(len(row) == 15 for row in table.rows)
+
+
+def test_a_map_is_read_from_the_table_of_every_cell(cells, diverge):
+    diverge(cells[0], 0, 30)
+    expected = summary.grid(cells, "rod")
+    found = grids.grid(grids.every(cells), "rod")
+    assert (found.rows, found.columns) == (expected.rows, expected.columns)
+    assert list(found.entries) == list(expected.entries)
+    for place, one in expected.entries.items():
+        read = found.entries[place]
+        assert (read.verdict, read.at_edge) == (one.verdict, one.at_edge)
+        np.testing.assert_equal(read.improvement, one.improvement)
+        np.testing.assert_equal(read.over_floor, one.over_floor)

@@ -2,7 +2,9 @@ import numpy as np
 import pytest
 from matplotlib.colors import to_rgb
 
+from experiments.analysis import summary
 from experiments.analysis.style import rendered
+from experiments.analysis.table import Table
 from experiments.report import maps
 
 
@@ -12,7 +14,7 @@ def test_the_map_shows_every_cell(cell):
     lost = cell.assign_attrs(problem="mlp").copy(deep=True)
     lost["diverged_at"][:] = 30
     lost["improvement"] *= np.nan
-    axes = maps.map_of([cell, away, lost]).axes[0]
+    axes = maps.map_of(summary.grid([cell, away, lost], "rod")).axes[0]
     texts = {text.get_position(): text.get_text() for text in axes.texts}
     assert texts == {
         (1, -0.16): "25.0", (1, 0.22): "(4.0)",
@@ -25,7 +27,7 @@ def test_the_map_shows_every_cell(cell):
 
 @pytest.mark.parametrize("kind", ["png", "pdf"])
 def test_files_are_the_same_every_time(cell, kind):
-    first, second = (rendered(maps.map_of([cell]), kind) for _ in range(2))
+    first, second = (rendered(maps.map_of(summary.grid([cell], "rod")), kind) for _ in range(2))
     assert first == second
 
 
@@ -76,5 +78,17 @@ def test_the_latest_onset_is_one_that_never_comes(cell):
     third = [f for f in never.flow.values if f not in ("stable", "rod")]
     names = ["covariance_1" if f in third else f for f in never.flow.values]
     named = never.assign_coords(flow=names)
-    figure = maps.onset([named])
-    assert [axes.get_title(loc="left") for axes in figure.axes] == ["never, adam", ""]
+    found = {"adam": named}
+    for drawn in (found, maps.parted(maps.joined(found))):
+        above, below = maps.onset(drawn).axes
+        assert above.get_title(loc="left") == "never, adam"
+        rod = named.extent.sel(flow="rod").isel(seed=0)
+        np.testing.assert_array_equal(below.lines[1].get_ydata(), rod)
+
+
+def test_models_are_drawn_where_they_have_a_distance():
+    rows = [["mlp, gd", 40.0, 4.0], ["mlp, adam", "diverged", 2.0], ["vit, gd", None, 1]]
+    axes = maps.models(Table("Distances", ["", "stable", "rod"], rows)).axes[0]
+    drawn = [line.get_xdata() for line in axes.lines[:2]]
+    np.testing.assert_array_equal(drawn, [[40, np.nan, np.nan], [4, 2, 1]])
+    assert [label.get_text() for label in axes.get_yticklabels()] == [row[0] for row in rows]

@@ -9,7 +9,8 @@ from experiments.report import published
 from experiments.report.published import Circumstances, Published
 
 ABOUT = Circumstances(["0" * 40], "2026-01-31", "a machine, 2 cores", {"jax": "0.10.2"})
-TABLE = Table("Speeds, of all", ["", "rate", "mean: low"], [["a/b", 1.5, 2], ["c", None, 3]])
+ROWS = [["a/b", 1.5, 2, 0.25], ["c", None, 3, 7.0]]
+TABLE = Table("Speeds, of all", ["", "rate", "mean: low", "rate / floor"], ROWS)
 
 
 @pytest.fixture
@@ -40,9 +41,9 @@ def test_measured_numbers_keep_four_digits_and_json_holds_all_of_them(made):
     assert list(map(published.rounded, values)) == [
         *(123500.0, 1.235e-8, None, "infinite", 123456, "text", None)
     ]
-    assert json.loads(published.text(made))["tables"]["speeds"]["rows"][0] == ["a/b", 1.5, 2]
+    assert json.loads(published.text(made))["tables"]["speeds"]["rows"][0] == ["a/b", 1.5, 2, 0.25]
     lines = [line.strip() for line in published.text(made).splitlines()]
-    assert '["a/b", 1.5, 2],' in lines and '["c", null, 3]' in lines
+    assert '["a/b", 1.5, 2, 0.25],' in lines and '["c", null, 3, 7.0]' in lines
 
 
 @pytest.mark.parametrize(
@@ -54,6 +55,8 @@ def test_measured_numbers_keep_four_digits_and_json_holds_all_of_them(made):
         ("speeds/a/b/rate", "1.50"),
         ("speeds/a/b/rate:.3f", "1.500"),
         ("speeds/c/mean: low", "3"),
+        ("speeds/a/b/rate / floor", "0.250"),
+        ("speeds/c/rate / floor:.1f", "7.0"),
         ("cells/here/x", "1.00"),
     ],
 )
@@ -67,7 +70,10 @@ def test_values_are_quoted_by_their_keys(made, key, text):
         ("smallest", "speed has no number 'smallest'; it has largest ratio, count"),
         ("sizes/c/rate", "speed has no table 'sizes'; it has speeds, cells"),
         ("speeds/d/rate", "speed, speeds: not one row 'd'; there are a/b, c"),
-        ("speeds/c/size", "speed, speeds: no column 'size'; there are , rate, mean: low"),
+        (
+            "speeds/c/size",
+            "speed, speeds: no column 'size'; there are , rate, mean: low, rate / floor",
+        ),
     ],
 )
 def test_values_that_are_missing_are_named(made, key, message):
