@@ -1,9 +1,10 @@
 """The command `python -m experiments report FOLDER ...`: one offline page and its figures.
 
-Every `results.nc` at or below a folder is shown: a cell, an optimizer on an architecture, or a
-study. The page is one HTML file that needs no network. Beside it come `summary.png` and
-`summary.pdf`, and in `figures/` a PNG and a PDF of each cell, of the seed whose improvement is the
-median, and of each figure of the studies.
+Every `results.nc` at or below a folder is shown: a run, a cell of a grid, a sweep or a study. The
+page is one HTML file that needs no network. Beside it come `summary.png` and `summary.pdf`, and in
+`figures/` a PNG and a PDF of each cell, of the seed whose improvement is the median, and of each
+figure of the sweeps and studies. With `--animation` there is a GIF of each run too, and `--edge
+FILE` draws the figure of the README, which needs no results.
 """
 
 from collections.abc import Sequence

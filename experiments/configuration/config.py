@@ -162,6 +162,11 @@ def target_of(path: Path) -> str | None:
     return found[1] if found else None
 
 
+def builder(built: Any) -> str:
+    """Return the path of what builds a model, a data set or a study, from its configuration."""
+    return built["_target_"] if isinstance(built, Mapping) else built._target_
+
+
 def checked(config: DictConfig) -> Any:
     """Turn a composed configuration into dataclasses, which checks all keys and ranges.
 

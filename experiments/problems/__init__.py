@@ -12,7 +12,7 @@ from jax.flatten_util import ravel_pytree
 from jaxtyping import Array, Float, Key, PyTree
 
 import rodflow
-from experiments.configuration.config import RunConfig
+from experiments.configuration.config import RunConfig, builder
 from experiments.configuration.functions import Loss
 from experiments.problems.data.dataset import Dataset
 from experiments.problems.models.model import Model
@@ -101,11 +101,11 @@ def configured(config: RunConfig) -> Problem:
     """
     dataset = instantiate(config.data)
     if not isinstance(dataset, Dataset):
-        raise ValueError(f"data._target_={config.data['_target_']}: it must return a Dataset")
+        raise ValueError(f"data._target_={builder(config.data)}: it must return a Dataset")
     shapes = {"input_shape": dataset.inputs.shape[1:], "output_shape": dataset.targets.shape[1:]}
     model = instantiate(config.model, **shapes)
     if not isinstance(model, Model):
-        raise ValueError(f"model._target_={config.model['_target_']}: it must return a Model")
+        raise ValueError(f"model._target_={builder(config.model)}: it must return a Model")
     if (dataset.inputs.size == 1) != (config.loss is Loss.mean_output):
         raise ValueError(
             f"loss={config.loss.name} does not fit the data: model=toy takes data=nothing and "

@@ -5,6 +5,7 @@ the stable flow. It begins before the first burst of the oscillation.
 """
 
 import io
+from typing import Any
 
 import matplotlib as mpl
 import numpy as np
@@ -21,7 +22,7 @@ FRAMES = 100
 TRAIL = 14  # iterates that are still seen
 MILLISECONDS = 60  # of a frame
 COLORS = 64
-LARGE = {"font.size": 11, "legend.fontsize": 11, "axes.titlesize": 12}
+LARGE: dict[Any, Any] = {"font.size": 11, "legend.fontsize": 11, "axes.titlesize": 12}
 
 
 def gif(results: xr.Dataset) -> bytes:

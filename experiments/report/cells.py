@@ -20,7 +20,9 @@ NEEDED = {
     },
     "attribute": {"optimizer", "problem"},
 }
-OF_A_SWEEP = "it is of a sweep, read it with xarray.open_dataset"
+NEEDED_OF_SWEEPS = {
+    *("improvement", "distance", "effective_sharpness", "mean_loss", "diverged_at"),
+}
 
 
 def find(runs: Sequence[Path]) -> list[Path]:
@@ -41,26 +43,26 @@ def find(runs: Sequence[Path]) -> list[Path]:
 
 
 class Loaded(NamedTuple):
-    """Results that were found: cells (a run is one of one seed), and studies as they are shown."""
+    """Results that were found: cells (a run is one of one seed), studies as shown, and sweeps."""
 
     cells: list[xr.Dataset]
     studies: list[Shown]
+    sweeps: list[xr.Dataset]
 
 
 def load_all(runs: Sequence[Path]) -> Loaded:
-    """Read every `results.nc` at or below some folders; a report leaves sweeps out.
+    """Read every `results.nc` at or below some folders.
 
     Raises:
         OSError: a file cannot be read, or is no netCDF file.
-        ValueError: a folder has no results or those of sweeps alone, or a file has other results.
+        ValueError: a folder has no results, or a file has other results.
     """
-    found = find(runs)
-    loaded = [each for each in map(load, found) if each.attrs.get("kind") != Kind.SWEEP]
-    if not loaded:
-        raise ValueError(f"cannot use {found[0]}: {OF_A_SWEEP}")
+    loaded = list(map(load, find(runs)))
+    of_others = (Kind.STUDY, Kind.SWEEP)
     return Loaded(
-        [results for results in loaded if results.attrs.get("kind") != Kind.STUDY],
+        [results for results in loaded if results.attrs.get("kind") not in of_others],
         [shown_of(results) for results in loaded if results.attrs.get("kind") == Kind.STUDY],
+        [results for results in loaded if results.attrs.get("kind") == Kind.SWEEP],
     )
 
 
@@ -74,7 +76,9 @@ def load(path: Path) -> xr.Dataset:
     loaded = results.load(path)
     kind = loaded.attrs.get("kind")
     if kind == Kind.SWEEP:
-        return loaded
+        if missing := sorted(NEEDED_OF_SWEEPS - set(map(str, loaded.data_vars))):
+            raise ValueError(f"cannot use {path}: it lacks the variable {', '.join(missing)}")
+        return loaded.assign_attrs(folder=path.resolve().parent.name)
     if kind == Kind.STUDY:
         study_of(loaded)
         return _timed(loaded.assign_attrs(folder=path.resolve().parent.name), path)

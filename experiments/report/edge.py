@@ -26,10 +26,22 @@ from experiments.problems.models.toy import valley
 LEARNING_RATE = 0.4  # the edge is at 1 + w1^2 = 5, so at w1 = 2
 START = (0.06, 1.95)
 STEPS = 100
+LARGE: dict[Any, Any] = {"font.size": 9, "axes.titlesize": 10}
 DRAWN = 41  # the steps whose iterates and rods are drawn in the plane: the first burst
-POINT = {"color": "#000000", "marker": "o", "linestyle": "", "markersize": 3, "zorder": 4}
-ROD = {"color": style("rod").color, "linewidth": 1.6}
-STABLE = {"color": style("stable").color, "linestyle": (0, (4, 1.5)), "linewidth": 2}
+Look = dict[str, Any]
+POINT: Look = {
+    "color": "#000000",
+    "marker": "o",
+    "linestyle": "",
+    "markersize": 3,
+    "zorder": 4,
+}
+ROD: Look = {"color": style("rod").color, "linewidth": 1.6}
+STABLE: Look = {
+    "color": style("stable").color,
+    "linestyle": (0, (4, 1.5)),
+    "linewidth": 2,
+}
 
 
 class Run(NamedTuple):
@@ -73,7 +85,7 @@ def run() -> Run:
 
 def figure(drawn: Run) -> Figure:
     """Draw the plane of the parameters, and the sharpness over the steps."""
-    with mpl.rc_context(STYLE | {"font.size": 9, "axes.titlesize": 10}):
+    with mpl.rc_context(STYLE | LARGE):
         made = Figure(figsize=(8, 3.3), layout="constrained")
         plane, sharpness = made.subplots(1, 2, width_ratios=(1.25, 1))
         _draw_plane(plane, drawn)
@@ -93,7 +105,7 @@ def _draw_plane(axes: Axes, drawn: Run) -> None:
     axes.plot(ends[..., 1], ends[..., 0], **ROD, alpha=0.75)
     axes.plot(iterates[:, 1], iterates[:, 0], **POINT)
     axes.plot(drawn.stable[:, 1], drawn.stable[:, 0], **STABLE)
-    axes.plot(center[:, 1], center[:, 0], **ROD | {"linewidth": 2.6}, zorder=5)
+    axes.plot(center[:, 1], center[:, 0], **(ROD | {"linewidth": 2.6, "zorder": 5}))
     axes.set(xlim=(left, right), ylim=(-height, height))
     axes.set(xlabel="along the valley, $w_1$", ylabel="across the valley, $w_0$")
     axes.set_title("Beyond the edge the iterates bounce off the walls")
@@ -114,7 +126,7 @@ def _draw_sharpness(axes: Axes, drawn: Run) -> None:
     axes.axhline(1, **EDGE)
     axes.plot(relative(drawn.iterates), **POINT)
     axes.plot(relative(drawn.stable), **STABLE)
-    axes.plot(relative(drawn.center), **ROD | {"linewidth": 2}, zorder=5)
+    axes.plot(relative(drawn.center), **(ROD | {"linewidth": 2, "zorder": 5}))
     axes.set(xlim=(0, STEPS), ylim=(0.84, 1.6), xlabel="optimizer steps")
     axes.set_ylabel("curvature / (2 / learning rate)")
     axes.set_title("and are held at the edge; so is the rod")

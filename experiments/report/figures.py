@@ -201,7 +201,7 @@ def readable(axes: Axes) -> None:
 
 def number_on_axis(value: float) -> str:
     """Write a number of few digits, with a power of ten where it is tiny or huge."""
-    if 1e-3 <= value < 1e4:
+    if value <= 0 or 1e-3 <= value < 1e4:
         return f"{value:g}"
     power = int(np.floor(np.log10(value) + 1e-9))
     return f"${value / 10.0**power:g}\\times10^{{{power}}}$"

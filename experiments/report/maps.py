@@ -1,6 +1,7 @@
 """Figures of a grid: the improvements as a map, the models, and the onset of oscillations."""
 
 from collections.abc import Mapping
+import textwrap
 from typing import Any
 
 import matplotlib as mpl
@@ -152,7 +153,8 @@ def map_of(grid: summary.Grid, flow: str = "rod") -> Figure:
         size = (max(3.6, 0.9 + 0.7 * len(columns)), 1.3 + 0.45 * len(rows))
         figure = Figure(figsize=size, layout="constrained")
         axes = figure.subplots()
-        axes.set_title(f"Improvement of the {style(flow).label} over the stable flow", pad=8)
+        title = f"Improvement of the {style(flow).label} over the stable flow"
+        axes.set_title("\n".join(textwrap.wrap(title, int(11 * size[0]))), pad=8)
         axes.set_xticks(range(len(columns)), [name.replace("_", "\n") for name in columns])
         axes.set_yticks(range(len(rows)), rows)
         axes.set_xlim(-0.5, len(columns) - 0.5)
@@ -165,6 +167,8 @@ def map_of(grid: summary.Grid, flow: str = "rod") -> Figure:
         figure.colorbar(scale, ax=axes, extend="both", fraction=0.03, pad=0.01, aspect=18)
         hatched = Patch(facecolor="#E6E6E6", edgecolor="#9A9A9A", hatch="////")
         label = "not at the edge;  in brackets: distance over the floor;  div.: a seed diverged"
+        # A narrow figure has room for fewer letters in a line.
+        label = "\n".join(textwrap.wrap(label, int(15 * size[0])))
         figure.legend([hatched], [label], loc="outside lower left", fontsize=7)
     return figure
 

@@ -2,7 +2,7 @@
 
 The page is one HTML file that needs no network. Beside it come `summary.png` and `summary.pdf`, and
 in `figures/` a PNG and a PDF of each cell, of the seed whose improvement is the median, and of each
-figure of the studies.
+figure of the sweeps and studies.
 """
 
 from collections.abc import Mapping, Sequence
@@ -16,7 +16,7 @@ from rich.progress import track
 from experiments.analysis import comparison, summary
 from experiments.analysis.style import rendered
 from experiments.analysis.verdicts import representative
-from experiments.report import animation, cells, figures, maps, page
+from experiments.report import animation, cells, figures, maps, page, sweeps
 from experiments.storage.files import write_atomically
 from experiments.studies import study
 
@@ -35,6 +35,8 @@ def markdown(folders: Sequence[Path]) -> str:
     for flow in summary.flows(loaded.cells):
         texts.append(f"**{flow}.** {summary.overall(loaded.cells, flow)}\n")
         texts.append(summary.markdown(loaded.cells, flow))
+    for swept in loaded.sweeps:
+        texts.append(f"**{swept.attrs['folder']}.** {sweeps.sentence(swept)}\n")
     return "\n".join([*texts, *map(study.markdown, loaded.studies)])
 
 
@@ -57,7 +59,7 @@ def write(
     drawn = [shown.figures() for shown in loaded.studies]
     output.parent.mkdir(parents=True, exist_ok=True)
     console = Console(highlight=False, soft_wrap=True)
-    text = page.render(loaded.cells, list(zip(loaded.studies, drawn, strict=True)))
+    text = page.render(loaded.cells, list(zip(loaded.studies, drawn, strict=True)), loaded.sweeps)
     write_atomically(output, text.encode(errors="backslashreplace"))
     console.print(f"report: {output}", markup=False)
     if animated:
@@ -70,7 +72,8 @@ def write(
         if not moving:
             console.print("animation: none, for no run here has recorded its path on a plane")
     if with_figures:
-        files = draw(loaded.cells, drawn, output.parent)
+        of_sweeps = [{str(x.attrs["folder"]): sweeps.figure(x)} for x in loaded.sweeps]
+        files = draw(loaded.cells, [*drawn, *of_sweeps], output.parent)
         console.print(f"figures: {len(files)} files in {output.parent}", markup=False)
 
 

@@ -1,5 +1,7 @@
 """The report as one HTML file that opens from the disk and never asks the network for anything."""
 
+import gzip
+import re
 from base64 import b64encode
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
@@ -15,7 +17,7 @@ from experiments.analysis import summary
 from experiments.analysis.numbers import number
 from experiments.analysis.style import rendered, style
 from experiments.analysis.verdicts import representative
-from experiments.report import tables
+from experiments.report import sweeps, tables
 from experiments.report.cells import slugs
 from experiments.report.maps import colour
 from experiments.report.markup import Node, document, node
@@ -39,22 +41,31 @@ EXPLANATION = (
 )
 
 
-def render(cells: summary.Cells, studies: Sequence[Drawn] = ()) -> str:
-    """Make the page of cells and of studies with their figures."""
+def render(
+    cells: summary.Cells, studies: Sequence[Drawn] = (), swept: Sequence[xr.Dataset] = ()
+) -> str:
+    """Make the page of cells, of studies with their figures, and of sweeps."""
     links = dict(zip(summary.places(cells), slugs(cells), strict=True))
     flows = summary.flows(cells)
-    title = "How well do the flows follow the iterates?" if cells else "Studies"
+    title = "How well do the flows follow the iterates?" if cells else "Studies and sweeps"
     body = node(
         "body",
-        node("header", node("h1", title), node("p", _made(cells, studies), class_="dim"), id="top"),
+        node(
+            "header",
+            node("h1", title),
+            node("p", _made(cells, studies, swept), class_="dim"),
+            id="top",
+        ),
         node("main", *((_switch(flows), node("p", *_legend(), class_="dim")) if cells else ())),
         node("script", series(cells), type="application/json", id="data"),
-        node("script", get_plotlyjs()),
+        node("script", _packed(get_plotlyjs()), type="application/gzip", id="plotly"),
+        node("script", _beside("plane.js")),
         node("script", _beside("page.js")),
     )
     main = body[1]
     main.extend([tables.overview(cells, flow, links) for flow in flows])
     main.extend([study_section(*drawn) for drawn in studies])
+    main.extend([sweep_section(sweep) for sweep in swept])
     sections = zip(links.items(), cells, strict=True)
     main.extend([section(name, row, cell) for ((row, _), name), cell in sections])
     for hidden in list(main.iter("div")):
@@ -65,7 +76,7 @@ def render(cells: summary.Cells, studies: Sequence[Drawn] = ()) -> str:
         node("meta", charset="utf-8"),
         Node("meta", {"http-equiv": "Content-Security-Policy", "content": POLICY}),
         node("meta", name="viewport", content="width=device-width"),
-        node("title", f"{title} {len(cells) + len(studies)} results"),
+        node("title", f"{title} {len(cells) + len(studies) + len(swept)} results"),
         node("style", _beside("page.css")),
         node("script", _beside("errors.js")),
     )
@@ -87,6 +98,8 @@ def section(name: str, row: str, cell: xr.Dataset) -> Node:
         node("div", tables.flows(cell), class_="wide"),
         node("fieldset", node("legend", "seed"), *seeds, class_="seeds"),
         node("div", class_="plot"),
+        node("p", _button("data of these panels (CSV)", "data-of-panels")),
+        *([_plane(cell)] if "path" in cell else []),
         _configuration(cell),
         id=name,
     )
@@ -109,6 +122,23 @@ def study_section(shown: Shown, figures: Mapping[str, Figure]) -> Node:
     )
 
 
+def sweep_section(sweep: xr.Dataset) -> Node:
+    """Make the section of a sweep: its lanes in a sentence, its figure, and the data of that."""
+    image = b64encode(rendered(sweeps.figure(sweep), "png")).decode()
+    data = b64encode(sweeps.csv(sweep).encode()).decode()
+    folder = str(sweep.attrs.get("folder", "sweep"))
+    link = {"href": f"data:text/csv;base64,{data}", "download": f"{folder}.csv"}
+    return node(
+        "section",
+        node("h2", f"Sweep: {sweep.attrs['title']}"),
+        _facts(sweep, {"folder": folder}),
+        node("p", sweeps.sentence(sweep)),
+        node("img", src=f"data:image/png;base64,{image}", alt=folder, class_="figure"),
+        node("p", node("a", "data of this figure (CSV)", **link)),
+        _configuration(sweep),
+    )
+
+
 def _facts(results: xr.Dataset, first: dict[str, str | None]) -> Node:
     attrs = results.attrs
     facts = first | {
@@ -120,19 +150,57 @@ def _facts(results: xr.Dataset, first: dict[str, str | None]) -> Node:
     return node("p", known, class_="dim")
 
 
+def _plane(cell: xr.Dataset) -> Node:
+    """Make the place of the plane: its meaning, a slider over the steps and a button to play."""
+    axes = str(cell.attrs.get("plane", "leading modes at the end"))
+    return node(
+        "div",
+        node("h3", "The rod on a plane"),
+        node("p", f"Axes: {axes}. The rod connects two consecutive iterates.", class_="dim"),
+        node("div", class_="stage"),
+        node(
+            "p",
+            _button("play", "play"),
+            node("input", **{"type": "range", "min": "0", "aria-label": "step"}),
+            node("output"),
+            node("label", node("input", type="checkbox"), " whole path"),
+            _button("data of this figure (CSV)", "data-of-plane"),
+            class_="controls",
+        ),
+        class_="plane",
+    )
+
+
+def _button(text: str, class_: str) -> Node:
+    return node("button", text, type="button", class_=class_)
+
+
+def _packed(source: str) -> str:
+    """Compress a script, the same every time; the page unpacks it."""
+    return b64encode(gzip.compress(source.encode(), mtime=0)).decode()
+
+
 def _configuration(results: xr.Dataset) -> Node:
     text = str(results.attrs.get("configuration", "not recorded"))
+    if "seed" in results.dims:
+        seeds = ", ".join(str(seed) for seed in results.seed.values)
+        text = re.sub(r"^seed: .*$", f"seed: {seeds}", text, flags=re.MULTILINE)
     return node("details", node("summary", "configuration"), node("pre", text))
 
 
-def _made(cells: summary.Cells, studies: Sequence[Drawn]) -> str:
+def _made(cells: summary.Cells, studies: Sequence[Drawn], swept: Sequence[xr.Dataset]) -> str:
     when = datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC")
     seeds = sum(cell.sizes["seed"] for cell in cells)
-    every = [*cells, *(shown.results for shown, _ in studies)]
+    every = [*cells, *(shown.results for shown, _ in studies), *swept]
     sources = sorted({str(each.attrs["source"]) for each in every if "source" in each.attrs})
     computed = f" · computed with {'; '.join(sources)}" if sources else ""
-    counted = [(len(cells), "cells"), (seeds, "runs"), (len(studies), "studies")]
-    counts = ", ".join(f"{count} {what}" for count, what in counted if count)
+    counted = [
+        (len(cells), "cell", "cells"),
+        (seeds, "run", "runs"),
+        (len(studies), "study", "studies"),
+        (len(swept), "sweep", "sweeps"),
+    ]
+    counts = ", ".join(f"{n} {one if n == 1 else many}" for n, one, many in counted if n)
     return (
         f"{counts}{computed} · made {when} with rodflow "
         f"{rodflow.__version__}, plotly {plotly.__version__}"

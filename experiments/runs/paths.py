@@ -35,6 +35,7 @@ from experiments.setup.plane import (
     no_plane,
 )
 from rodflow.linalg.trees import finite
+from rodflow.tracking import TrackerState
 
 
 class Path(NamedTuple):
@@ -79,7 +80,7 @@ def recorded(
     problem: Problem,
     tx: optax.GradientTransformation,
     tracker: rodflow.Tracker,
-    start: rodflow.TrackerState,
+    start: TrackerState,
     records: int,
     report: Callable[[str, int, int], None],
 ) -> Paths:
@@ -108,10 +109,10 @@ def recorded(
             gradients.append(float(gradient_at(mover.ends(state))))
             seconds += taken
             report(f"following {name}", (record + 1) * tracker.every, total)
-        path = np.concatenate(centers), np.concatenate(rods)
+        center, rod = np.concatenate(centers), np.concatenate(rods)
         if plane is nowhere:
-            path = tuple(np.full_like(part, np.nan) for part in path)
-        return Path(*path, np.array(gradients), seconds)
+            center, rod = np.full_like(center, np.nan), np.full_like(rod, np.nan)
+        return Path(center, rod, np.array(gradients), seconds)
 
     report("looking for the end", 0, total)
     iterates = _of_iterates(tracker, start)
@@ -135,7 +136,7 @@ def _moving(mover: _Mover, plane: Plane, records: int) -> Iterator[tuple[Any, An
         yield state, path, seconds
 
 
-def _of_iterates(tracker: rodflow.Tracker, start: rodflow.TrackerState) -> _Mover:
+def _of_iterates(tracker: rodflow.Tracker, start: TrackerState) -> _Mover:
     """Return the program of the iterates; the state is the parameters and the next iterate."""
 
     @jax.jit
@@ -153,7 +154,7 @@ def _of_iterates(tracker: rodflow.Tracker, start: rodflow.TrackerState) -> _Move
     return _Mover((start.run.params, start.run.state), advance, ends)
 
 
-def _of_flow(tracker: rodflow.Tracker, start: rodflow.TrackerState, name: str) -> _Mover:
+def _of_flow(tracker: rodflow.Tracker, start: TrackerState, name: str) -> _Mover:
     """Return the program of a flow; the state is its own and the memory of its solver."""
     flow, integrator, run = tracker.flows[name], tracker.integrators[name], start.flows[name]
     term = flow.term(tracker.iteration)

@@ -10,7 +10,7 @@ import numpy as np
 import xarray as xr
 
 import rodflow
-from experiments.configuration.config import RunConfig, identity
+from experiments.configuration.config import RunConfig, builder, identity
 from experiments.runs.paths import Paths
 
 # name -> long name; all are without a unit, except for the steps at which something diverged.
@@ -107,8 +107,8 @@ def finished(segments: Sequence[xr.Dataset], config: RunConfig, along: str = "st
         "title": f"Rod flow against the iterates of {config.optimizer.name}",
         "optimizer": config.optimizer.name,
         # The targets of their configurations, as in `experiments.problems.models.mlp.mlp`.
-        "problem": config.model._target_.rpartition(".")[2],
-        "data": config.data._target_.rpartition(".")[2],
+        "problem": builder(config.model).rpartition(".")[2],
+        "data": builder(config.data).rpartition(".")[2],
         "configuration": identity(config),
     }
     return whole

@@ -148,7 +148,7 @@ def _eigenvectors(
         values, vectors = np.linalg.eigh((matrix + matrix.T) / 2)
     else:
         operator = LinearOperator((size, size), matvec=product, dtype=float)  # type: ignore[call-arg]
-        values, vectors = eigsh(operator, AXES, which="LA", v0=start, tol=_TOLERANCE)
+        values, vectors = eigsh(operator, AXES, which="LA", v0=start, tol=_TOLERANCE)  # type: ignore[arg-type]
     order = np.argsort(values)[::-1][:AXES]
     rows = vectors[:, order].T
     # The sign of an eigenvector is arbitrary: its largest component is positive here.

@@ -59,6 +59,39 @@ def run_with_paths(results) -> xr.Dataset:
 
 
 @pytest.fixture
+def swept() -> xr.Dataset:
+    """A made-up sweep of four learning rates and two seeds; the lanes of the last diverged."""
+    rates, steps = np.geomspace(1e-3, 1e-2, 4), np.arange(10, 40, 10)
+    lanes = rates[:, None] * np.array([1.0, 3.0])
+    known = np.where(np.arange(4) < 3, 1.0, np.nan)[:, None] * np.ones((4, 2))
+    by_step = (known * lanes)[..., None] * np.ones(3)
+    distance = by_step[:, :, None] * np.array([10.0, 2.0])[:, None]
+    axes = ("learning_rate", "seed")
+    return xr.Dataset(
+        {
+            "distance": ((*axes, "flow", "step"), distance),
+            "improvement": ((*axes, "flow"), known[..., None] * np.array([1.0, 5.0])),
+            "floor": ((*axes, "step"), by_step),
+            "mean_loss": ((*axes, "step"), by_step),
+            "effective_sharpness": ((*axes, "step", "mode"), by_step[..., None] * [200, 100]),
+            "diverged_at": ((*axes, "step"), np.where(np.isnan(by_step), 20, -1)),
+        },
+        coords={
+            "learning_rate": rates,
+            "seed": [0, 1],
+            "flow": ["stable", "rod"],
+            "step": steps,
+            "mode": [1, 2],
+        },
+        attrs={
+            "title": "Rod flow against the iterates of adam",
+            "kind": "sweep",
+            "folder": "made up",
+        },
+    )
+
+
+@pytest.fixture
 def cli(request, tmp_path):
     """Run a command in an empty folder; programs that it compiles are kept for later."""
     root = Path(__file__).parents[2]

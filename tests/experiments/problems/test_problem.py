@@ -54,3 +54,22 @@ def test_parameters_are_one_vector_where_the_optimizer_does_not_mind(optimizer, 
     assert (len(jax.tree.leaves(params)) == 1) == vector
     apart = jax.jit(lambda key: problem.loss(problem.init(key)))(jax.random.key(0))
     np.testing.assert_allclose(jax.jit(compact.loss)(params), apart, rtol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("overrides", "line"),
+    [
+        (["model._target_=builtins.dict"], "model._target_=builtins.dict: it must return a Model"),
+        (["data._target_=builtins.dict"], "data._target_=builtins.dict: it must return a Dataset"),
+        (
+            ["model=toy"],
+            r"model=toy takes no data, but a sample has shape \(8, 8, 1\); add data=no",
+        ),
+        (["model=toy", "data=nothing"], "loss=squared_error does not fit the data: model=toy"),
+        (["loss=mean_output"], "loss=mean_output does not fit the data: model=toy takes data=no"),
+    ],
+)
+def test_what_does_not_fit_is_refused(overrides, line):
+    small = ["data.size=20"] if "data" not in " ".join(overrides) else []
+    with pytest.raises(ValueError, match=line):
+        problems.configured(load([*overrides, *small]))

@@ -26,18 +26,24 @@ CHROMIUM = next(
 
 # What a reader does with the mouse; then the page is asked what became of it.
 READER = """
-addEventListener("load", () => {
+addEventListener("load", async () => {
+  await READY;
   const noted = document.body.dataset;
   const first = document.querySelector("section[id]"), plot = first.querySelector(".plot");
   const top = () => plot.data.find((t) => t.name === "rod flow" && t.yaxis === "y3").y[0];
-  draw(first);
+  await draw(first);
   noted.before = top();
   first.querySelector('.seeds input[value="2"]').click();
+  await draw(first);
   noted.after = top();
+  URL.createObjectURL = (blob) => { noted.bytes = blob.size; return "#"; };
+  first.querySelector(".data-of-panels").click();
+  noted.csv = panelsAsCsv(DATA.cells[first.id], 2);
   noted.panels = plot.querySelectorAll(".subplot").length;
   noted.axes = Object.keys(plot._fullLayout).filter((key) => /^xaxis/.test(key)).length;
   document.querySelector('#switch input[value="covariance_4"]').click();
   dispatchEvent(new Event("beforeprint"));
+  await Promise.all(sections.map(draw));
   noted.drawn = document.querySelectorAll(".plot .main-svg:first-child").length;
 });
 """
@@ -133,7 +139,7 @@ def test_page_escapes_every_text_and_names_nothing_outside_of_itself(study):
     shown = Page(page.render(study))
     assert shown.outside == []
     assert "<b>&</script>" in shown.text("h2") and "<script>alert(1)" in shown.text("pre")
-    assert [tag for tag, _ in shown.attributes].count("script") == 4
+    assert [tag for tag, _ in shown.attributes].count("script") == 5
     (policy,) = [a["content"] for _, a in shown.attributes if a.get("http-equiv")]
     assert policy.startswith("default-src 'none'") and "http" not in policy
     targets = {a["id"] for _, a in shown.attributes if "id" in a}
@@ -176,7 +182,7 @@ def test_two_runs_of_one_study_are_told_apart_by_their_folders(another_study, tm
     for name in ("first", "second"):
         (runs / name).mkdir(parents=True)
         results.save(another_study, runs / name / "results.nc")
-    _, studies = cells.load_all([runs])
+    studies = cells.load_all([runs]).studies
     texts = [page.study_section(each, {}).findtext("p") or "" for each in studies]
     assert [text.partition(" · ")[0] for text in texts] == ["folder first", "folder second"]
     assert f"**{Rectification.title}** (second)" in output.markdown([runs])
@@ -193,13 +199,37 @@ def test_results_of_another_version_of_a_study_are_one_line(another_study, tmp_p
         main([str(tmp_path / "old"), *shown])
 
 
-def test_a_sweep_is_left_out_and_refused_alone(cell, tmp_path):
-    (tmp_path / "sweep").mkdir()
-    results.save(xr.Dataset(attrs={"kind": "sweep"}), tmp_path / "sweep" / "results.nc")
-    with pytest.raises(ValueError, match=r"sweep/results.nc: it is of a sweep, read it with"):
-        cells.load_all([tmp_path])
+def test_a_sweep_stands_beside_the_cells(swept, cell, tmp_path, capsys):
+    (tmp_path / "ladder").mkdir()
+    results.save(swept, tmp_path / "ladder" / "results.nc")
     results.save(cell, tmp_path / "results.nc")
-    assert len(cells.load_all([tmp_path]).cells) == 1
+    main([str(tmp_path), "--markdown"])
+    assert "**ladder.** 8 lanes (learning_rate 4, seed 2), 2 diverged" in capsys.readouterr().out
+    main([str(tmp_path)])
+    assert (tmp_path / "figures" / "ladder.png").read_bytes().startswith(b"\x89PNG")
+    shown = Page((tmp_path / "report.html").read_text())
+    assert "1 cell, 3 runs, 1 sweep" in shown.text("header")
+    assert "Sweep: Rod flow against" in shown.text("h2")
+    links = [a["href"] for _, a in shown.attributes if a.get("download") == "ladder.csv"]
+    assert links[0].startswith("data:text/csv;base64,")
+
+
+def test_a_sweep_of_another_version_is_one_line(swept, tmp_path):
+    results.save(swept.drop_vars("diverged_at"), tmp_path / "results.nc")
+    with pytest.raises(ValueError, match=r"results.nc: it lacks the variable diverged_at"):
+        cells.load_all([tmp_path])
+
+
+def test_a_page_counts_and_names_all_seeds(cell):
+    one = cell.isel(seed=[0]).assign_attrs(configuration="seed: 0\nwarmup: 20\n")
+    shown = Page(page.render([one]))
+    assert "1 cell, 1 run " in shown.text("header") and "seed: 0\n" in shown.text("pre")
+    several = cell.assign_attrs(configuration="seed: 0\nwarmup: 20\n")
+    assert "seed: 0, 1, 7\nwarmup: 20" in Page(page.render([several])).text("pre")
+
+
+def test_a_page_is_well_below_the_size_of_its_library(study):
+    assert len(page.render(study)) < 2_200_000
 
 
 def test_seconds_of_a_study_stand_beside_its_results(cell, tmp_path):
@@ -242,7 +272,7 @@ def test_a_study_of_another_kind_stands_beside_the_cells(cli, cell, tmp_path):
     text = (run / "report.html").read_text()
     assert "data:image/png;base64," in text
     assert "How large is the variance" in text and "vit" in text
-    assert "1 studies" in text
+    assert "1 study" in text
     assert (run / "figures" / "rectification.pdf").read_bytes().startswith(b"%PDF")
 
 
@@ -319,10 +349,68 @@ def test_a_browser_draws_the_panels(study, another_study, tmp_path):
     assert noted["panels"] == "5" and noted["axes"] == "1"
     assert [float(noted[when]) for when in ("before", "after")] == [4e-6, 8e-6]
     assert noted["drawn"] == "4"
+    lines = noted["csv"].splitlines()
+    assert lines[0] == "panel,curve,step,value" and int(noted["bytes"]) == len(noted["csv"])
+    assert "Distance to the iterates,rod flow,10,0.000008" in lines
     assert "Distance to the iterates" in shown.text("text") and "rod flow" in shown.text("text")
     hidden = [(a["data-flow"], "hidden" in a) for _, a in shown.attributes if "data-flow" in a]
     assert hidden == [("rod", True), ("covariance_4", False)]
     assert "25.0" in shown.text("td")
+
+
+# What a reader does with the plane of a run.
+PLANE_READER = """
+addEventListener("load", async () => {
+  await READY;
+  const noted = document.body.dataset, first = document.querySelector("section[id]");
+  const cell = DATA.cells[first.id], slider = first.querySelector("input[type=range]");
+  await draw(first);
+  noted.begin = slider.value;
+  noted.last = slider.max;
+  slider.value = 50;
+  slider.dispatchEvent(new Event("input"));
+  await drawPlane(first, cell, 0);
+  noted.step = first.querySelector("output").textContent;
+  const rod = first.querySelector(".stage").data.find((trace) => trace.name === "rod");
+  noted.rod = JSON.stringify([rod.x, rod.y]);
+  noted.csv = planeAsCsv(cell, 0);
+  noted.panels = first.querySelectorAll(".plot .subplot").length;
+  first.querySelector("button.play").click();
+  noted.play = first.querySelector("button.play").textContent;
+  first.querySelector("button.play").click();
+});
+"""
+
+
+@pytest.mark.skipif(CHROMIUM is None, reason="there is no chromium to open the report with")
+def test_a_browser_moves_the_rod_on_its_plane(run_with_paths, tmp_path):
+    run = run_with_paths.assign_attrs(optimizer="adam", problem="mlp", plane="some plane")
+    text = page.render([run])
+    shown = opened(text.replace("</body>", f"<script>{PLANE_READER}</script></body>"), tmp_path)
+    tags = {tag: attributes for tag, attributes in shown.attributes if tag in ("html", "body")}
+    assert "data-errors" not in tags["html"], tags["html"]
+    noted = {key.removeprefix("data-"): value for key, value in tags["body"].items()}
+    assert noted["last"] == "59" and noted["step"] == "step 51" and noted["panels"] == "6"
+    assert json.loads(noted["rod"]) == [[0.1, -0.1], [0.051, 0.051]]
+    lines = noted["csv"].splitlines()
+    assert lines[0].startswith("step,iterates 1,iterates 2,stable centre 1")
+    assert len(lines) == 61 and lines[51].startswith("51,-0.1,0.051,0,0.051,0,0,0,0.051,0.1,0")
+    assert noted["play"] == "pause"
+    assert "Axes: some plane." in shown.text("p")
+
+
+def test_a_long_path_is_thinned_to_steps_that_still_alternate(run_with_paths):
+    steps = np.arange(1, 5001)
+    long = run_with_paths.drop_dims("time").assign_coords(time=steps)
+    for name in ("path", "flow_path", "rod_path"):
+        first = run_with_paths[name].isel(time=0, drop=True)
+        signs = xr.DataArray((-1.0) ** steps, dims="time")
+        long[name] = first.broadcast_like(signs) * signs
+    found = json.loads(series([long.assign_attrs(optimizer="adam", problem="mlp")]))
+    (cell,) = found["cells"].values()
+    assert len(cell["time"]) <= 2001 and len(cell["variance"][0][0]) == len(cell["time"])
+    first = np.array(cell["path"][0][0])
+    assert (first[1:] * first[:-1] < 0).all()
 
 
 @pytest.mark.skipif(CHROMIUM is None, reason="there is no chromium to open the report with")
