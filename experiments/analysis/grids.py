@@ -11,7 +11,7 @@ from experiments.analysis.style import style
 from experiments.analysis.table import Cell, Table
 from experiments.analysis.verdicts import Divergence, Summary, Verdict
 
-IMPROVEMENTS = {"rod": "rod", "covariance_1": "published rod"}
+IMPROVEMENTS = {"rod": "improvement, rod", "covariance_1": "improvement, published rod"}
 FLOORS = {"rod": "rod / floor", "stable": "stable / floor"}
 
 

@@ -57,7 +57,7 @@ def test_a_grid_is_described_by_its_configuration_and_its_cells(grid):
     assert (about.commits, about.date) == (["b" * 40, "a" * 40], "2026-01-31")
     assert about.machine == "here, 2 cores" and about.versions == {"jax": "1"}
     assert published.numbers["cells"] == 2 and published.numbers["minutes"] == 1.0
-    assert published.value("optimizers/gd/rod")[0] == 25
+    assert published.value("optimizers/gd/improvement, rod")[0] == 25
     assert len(published.cells.rows) == 2 * 3
     assert published.findings[0].startswith("rod flow: 2 of 2 cells reached the edge")
     assert str(grid) not in repr(published)
