@@ -37,6 +37,7 @@ POINT: Look = {
     "zorder": 4,
 }
 ROD: Look = {"color": style("rod").color, "linewidth": 1.6}
+CENTER: Look = ROD | {"linewidth": 2.4, "zorder": 5}
 STABLE: Look = {
     "color": style("stable").color,
     "linestyle": (0, (4, 1.5)),
@@ -105,7 +106,7 @@ def _draw_plane(axes: Axes, drawn: Run) -> None:
     axes.plot(ends[..., 1], ends[..., 0], **ROD, alpha=0.75)
     axes.plot(iterates[:, 1], iterates[:, 0], **POINT)
     axes.plot(drawn.stable[:, 1], drawn.stable[:, 0], **STABLE)
-    axes.plot(center[:, 1], center[:, 0], **(ROD | {"linewidth": 2.6, "zorder": 5}))
+    axes.plot(center[:, 1], center[:, 0], **CENTER)
     axes.set(xlim=(left, right), ylim=(-height, height))
     axes.set(xlabel="along the valley, $w_1$", ylabel="across the valley, $w_0$")
     axes.set_title("Beyond the edge the iterates bounce off the walls")
@@ -126,7 +127,7 @@ def _draw_sharpness(axes: Axes, drawn: Run) -> None:
     axes.axhline(1, **EDGE)
     axes.plot(relative(drawn.iterates), **POINT)
     axes.plot(relative(drawn.stable), **STABLE)
-    axes.plot(relative(drawn.center), **(ROD | {"linewidth": 2, "zorder": 5}))
+    axes.plot(relative(drawn.center), **CENTER)
     axes.set(xlim=(0, STEPS), ylim=(0.84, 1.6), xlabel="optimizer steps")
     axes.set_ylabel("curvature / (2 / learning rate)")
     axes.set_title("and are held at the edge; so is the rod")
