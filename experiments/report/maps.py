@@ -1,7 +1,7 @@
 """Figures of a grid: the improvements as a map, the models, and the onset of oscillations."""
 
-from collections.abc import Mapping
 import textwrap
+from collections.abc import Mapping
 from typing import Any
 
 import matplotlib as mpl
