@@ -1,6 +1,7 @@
 """Validation of arguments, with errors of one sentence."""
 
 from collections.abc import Callable
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -15,6 +16,25 @@ def shown(value: object) -> str:
     return text if len(text) <= 80 else f"{text[:77]}..."
 
 
+def check_callable(name: str, value: object) -> None:
+    """Raise a `ValueError` unless a value is None or can be called."""
+    if value is not None and not callable(value):
+        raise ValueError(f"`{name}` is {shown(value)}; it must be a function.")
+
+
+def check_number(name: str, value: Any) -> None:
+    """Raise a `ValueError` unless a value is a real number; a traced one passes."""
+    try:
+        kind = jnp.result_type(value)
+        good = jnp.shape(value) == () and (
+            jnp.issubdtype(kind, jnp.floating) or jnp.issubdtype(kind, jnp.integer)
+        )
+    except (TypeError, ValueError):
+        good = False
+    if not good:
+        raise ValueError(f"`{name}` is {shown(value)}; it must be a real number.")
+
+
 def check_at_least(name: str, value: jax.typing.ArrayLike, least: int) -> None:
     """Raise a `ValueError` if a value is below `least`; a traced value passes."""
     if not isinstance(value, Tracer) and not np.all(np.asarray(value) >= least):
@@ -23,6 +43,7 @@ def check_at_least(name: str, value: jax.typing.ArrayLike, least: int) -> None:
 
 def check_count(name: str, value: jax.typing.ArrayLike, least: int) -> None:
     """Raise a `ValueError` if a value is no integer or below `least`; a traced integer passes."""
+    check_number(name, value)
     if not jnp.issubdtype(jnp.result_type(value), jnp.integer):
         raise ValueError(f"`{name}` is {value}; it must be an integer.")
     check_at_least(name, value, least)

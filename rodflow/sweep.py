@@ -27,7 +27,7 @@ from jax.core import Tracer
 from jax.sharding import AxisType, Mesh, PartitionSpec
 from jaxtyping import Array, PyTree
 
-from rodflow._checks import check_at_least
+from rodflow._checks import check_at_least, check_callable, shown
 
 _Hyperparameters = dict[str, Array]
 _Lanes = dict[str, Array | np.ndarray]
@@ -77,6 +77,7 @@ def sweep(
         Array([[1.    , 0.5   , 0.25  ],
                [1.    , 0.75  , 0.5625]], dtype=float32)
     """
+    check_callable("member", member)
     axes = _checked_axes(grid, zipped)
     if chunk is not None and memory is not None:
         raise ValueError(f"`chunk` is {chunk} and `memory` is {memory}; only one can be given.")
@@ -164,6 +165,11 @@ def _lanes(axes: _Lanes, zipped: bool, index: np.ndarray) -> _Lanes:
 
 def _checked_axes(grid: Mapping[str, _Axis], zipped: bool) -> _Lanes:
     # NumPy arrays unless traced: an array of JAX would be on a device of one process.
+    if not isinstance(grid, Mapping):
+        raise ValueError(
+            f"`grid` is {shown(grid)}; it must be a dict from names to values, as "
+            "{'lr': jnp.array([0.1, 0.2])}."
+        )
     if not grid:
         raise ValueError("`grid` has no axes; it needs a name with at least one value.")
     axes = {name: _checked_axis(name, values) for name, values in grid.items()}

@@ -62,6 +62,10 @@ def other_memory():
     return rodflow.effective_sharpness(loss, ADAM, state)
 
 
+def final_distance(learning_rate):
+    return track(optax.sgd(learning_rate)).flows["rod"].distance[-1]
+
+
 ATTEMPTS = {
     "one leg on a covariance rod": lambda: rod_by(OneLegLookback(), rodflow.CovarianceRod()),
     "Held on a rod": lambda: rod_by(Held(), rodflow.SignedRod()),
@@ -124,6 +128,41 @@ ATTEMPTS = {
     "half a rank": lambda: rodflow.CovarianceRod(rank=1.5),
     "a negative seed": lambda: rodflow.SignedRod(seed=-1.0),
     "half a twin": lambda: track(twins=0.5),
+    "steps that fill no record": lambda: rodflow.track(loss, SGD, START, num_steps=305),
+    "the function that makes an optimizer": lambda: track(tx=optax.adam),
+    "names of flows": lambda: track(flows=["rod"]),
+    "a flow without a name": lambda: track(flows={1: RodFlow()}),
+    "a module that is not partitioned": lambda: rodflow.track(
+        loss, SGD, {"w": START, "f": jnp.tanh}
+    ),
+    "a string among the parameters": lambda: rodflow.track(loss, SGD, {"w": START, "name": "x"}),
+    "batches in a list": lambda: Minibatches(loss, [START, START]),
+    "a loss that is none": lambda: track(loss="x"),
+    "a loss that is none in a map": lambda: rodflow.Iteration("x", ADAM).init(START),
+    "a number to observe": lambda: track(observe=3),
+    "a name to observe along flows": lambda: track(observe_flows="sharpness"),
+    "a seed for a key": lambda: track(key=0, twins=1),
+    "a word as a seed": lambda: rodflow.SignedRod(seed="x"),
+    "several seeds": lambda: rodflow.CovarianceRod(seed=jnp.ones(3)),
+    "a word as a lookahead": lambda: rodflow.SignedRod(lookahead="x"),
+    "a word as a floor": lambda: EdgeFlow(floor="x"),
+    "a word as a share": lambda: rodflow.CentralFlow(near="x"),
+    "a word as a solver": lambda: rodflow.SignedRod(solver="x"),
+    "a word as a step size": lambda: track(
+        flows={"rod": RodFlow()}, integrators={"rod": Integrator(diffrax.Heun(), "x")}
+    ),
+    "a step back": lambda: track(
+        flows={"rod": RodFlow()}, integrators={"rod": Integrator(diffrax.Heun(), -1.0)}
+    ),
+    "the class of a controller": lambda: track(
+        flows={"rod": RodFlow()},
+        integrators={"rod": Integrator(diffrax.Heun(), 0.5, diffrax.PIDController)},
+    ),
+    "half an eigenvalue": lambda: rodflow.sharpness(loss, START, k=1.5),
+    "a loss as a map": lambda: rodflow.nyquist_response(loss, (START, SGD.init(START))),
+    "a sweep of nothing": lambda: rodflow.sweep(3, {"lr": START}),
+    "a sweep without names": lambda: rodflow.sweep(loss, START),
+    "a derivative in forward mode": lambda: jax.jvp(final_distance, (0.1,), (1.0,)),
 }
 
 

@@ -20,7 +20,8 @@ import optax
 from jax.flatten_util import ravel_pytree
 from jaxtyping import Array, Bool, Float, PyTree
 
-from rodflow.curvature.response import Settling, oscillation
+from rodflow._checks import check_count
+from rodflow.curvature.response import Settling
 from rodflow.linalg.lanczos import largest_eigenvalues
 from rodflow.linalg.trees import coins_like, normal_like
 from rodflow.maps.iteration import Iteration, PhaseState
@@ -88,21 +89,24 @@ def _random(params: PyTree) -> tuple[Float[Array, " n"], Callable[[Array], PyTre
 def effective_sharpness(
     loss: Callable[[PyTree], Float[Array, ""]],
     tx: optax.GradientTransformation,
-    state: PhaseState,
+    state: PhaseState | tuple[PyTree, PyTree],
     k: int = 1,
     elementwise: bool = True,
 ) -> Float[Array, " k"]:
     """Return the k largest eigenvalues of the Hessian relative to the edge of stability of `tx`.
 
-    1.0 is the edge, for every optimizer. Compiled; works under `jit` and `vmap`. Gradient clipping
-    is taken as not active. The number says nothing before the first step of an adaptive method,
-    whose preconditioner is zero there. Source: Cohen et al. 2021 and 2022, arXiv 2103.00065 and
-    2207.14484; the probe of any chain is ours. Theory: docs/theory/edge.md.
+    1.0 is the edge, for every optimizer. Compiled; works under `jit` and `vmap`. Norms that scale a
+    step are held as they are at present: those of trust ratios (LARS, LAMB) and of clipping, which
+    divides the number by as much as it shortens the gradient. The number says nothing before the
+    first step of an adaptive method, whose preconditioner is zero there. Source: Cohen et al. 2021
+    and 2022, arXiv 2103.00065 and 2207.14484; the probe of any chain is ours. Theory:
+    docs/theory/edge.md.
 
     Args:
         loss: A function of the parameters that returns a scalar.
         tx: The chain of Optax transformations.
-        state: A `PhaseState` of `Iteration(loss, tx)`.
+        state: A `PhaseState` of `Iteration(loss, tx)`, or a tuple (params, opt_state) as Optax has
+            them.
         k: The number of eigenvalues.
         elementwise: False for a chain that mixes the elements of a tensor, such as `if_shampoo`
             (otherwise it is found out, and the result NaN). The response to an alternating gradient
@@ -110,8 +114,9 @@ def effective_sharpness(
             those of R H.
 
     Returns:
-        The effective sharpnesses, without unit, in descending order; NaN where the update does not
-        respond to the gradient linearly, as a sign does not.
+        The effective sharpnesses, without unit, in descending order; NaN where the update is not
+        the linear response to the present gradient to 5 %, as that of a sign or of clipping each
+        element is not.
 
     Raises:
         ValueError: k is below 1 or above the number of parameters, or the state is of another
@@ -127,22 +132,24 @@ def effective_sharpness(
         0.750
     """
     iteration = Iteration(loss, tx)
-    iteration.check(state)
+    state = iteration.check(state)
     iteration.init(state.params)
+    settling = Settling.at_present(iteration, state)
     if not elementwise:
-        return _in_metric_of_matrices(iteration, state, k) / 2
-    response, known = _response_by_itself(iteration, state)
+        return _in_metric_of_matrices(settling, state, k) / 2
+    response, known = _response_by_itself(settling, state)
     return jnp.where(known, sharpness(loss, state.params, k, response) / 2, jnp.nan)
 
 
 def _response_by_itself(
-    iteration: Iteration, state: PhaseState
+    settling: Settling, state: PhaseState
 ) -> tuple[PyTree[Array], Bool[Array, ""]]:
     """Return the Nyquist response, and True if there is one and each element has its own."""
     coins = coins_like(jax.random.key(0), state.params)
     signs = jax.tree.map(lambda c, p: jnp.where(c, 1, -1).astype(p.dtype), coins, state.params)
     grads = jax.tree.map(lambda s: jnp.stack([jnp.ones_like(s), s]), signs)
-    both = jax.vmap(lambda g: oscillation(iteration, state, g).params)(grads)
+    settled = jax.vmap(lambda g: settling.settled(g).x.params)
+    both = settled(grads)
     response = jax.tree.map(lambda x: 2 * x[0], both)
 
     def alike(x: Array, s: Array) -> Array:
@@ -150,14 +157,15 @@ def _response_by_itself(
 
     own = jnp.stack(jax.tree.leaves(jax.tree.map(alike, both, signs)))
     some = jnp.stack([jnp.any(leaf != 0) for leaf in jax.tree.leaves(response)])
-    return response, jnp.all(own) & jnp.any(some)
+    # Memory comes to the same place under any gradient.
+    explained = settling.settled(signs).explains()
+    return response, jnp.all(own) & jnp.any(some) & explained
 
 
-def _in_metric_of_matrices(iteration: Iteration, state: PhaseState, k: int) -> Float[Array, " k"]:
+def _in_metric_of_matrices(settling: Settling, state: PhaseState, k: int) -> Float[Array, " k"]:
     """Return the k largest eigenvalues of R H, by Lanczos iteration in the inner product g' R g."""
     start, unravel = _random(state.params)
     depth = _depth(k, start.size, _KRYLOV_DEPTH)
-    settling = Settling.begin(iteration, state)
     # Memory comes to its place once; after that, only the oscillation of each gradient has to.
     settling = settling.settled(state.params)
 
@@ -168,12 +176,13 @@ def _in_metric_of_matrices(iteration: Iteration, state: PhaseState, k: int) -> F
         return 2 * flat(settling.settled(unravel(g), iterations=_RESPONSE_ITERATIONS).x.params)
 
     def product(v: Array) -> Array:
-        return flat(jax.jvp(jax.grad(iteration.loss), (state.params,), (unravel(v),))[1])
+        return flat(jax.jvp(jax.grad(settling.iteration.loss), (state.params,), (unravel(v),))[1])
 
     return largest_eigenvalues(product, start, k, depth, respond)
 
 
 def _depth(k: int, size: int, depth: int) -> int:
-    if not 1 <= k <= size:
+    check_count("k", k, 1)
+    if k > size:
         raise ValueError(f"`k` is {k}; it must be from 1 to the number of parameters, {size}.")
     return min(max(depth, 2 * k), size)

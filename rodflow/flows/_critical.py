@@ -30,7 +30,7 @@ import numpy as np
 import optax
 from jaxtyping import Array, Float, Int, PyTree
 
-from rodflow.curvature.response import nyquist_response, oscillation
+from rodflow.curvature.response import linear_response, oscillation
 from rodflow.linalg import decompositions as linalg
 from rodflow.linalg import rows
 from rodflow.linalg.trees import normal_like
@@ -88,7 +88,7 @@ def leading(iteration: AbstractIteration, z: PhaseState, basis: PyTree) -> Modes
     increment = iteration.respond(z, grads)
     # The coming step uses the second moments that it leaves behind.
     after = jax.tree.map(jnp.add, z, increment)
-    response = nyquist_response(iteration, after)
+    response = linear_response(iteration, after)
     scale = jax.tree.map(jnp.sqrt, response)
     vectors = rows.orthonormal(basis)
     displacements = jax.tree.map(lambda s, v: s * v, scale, vectors)
@@ -188,7 +188,7 @@ def second_derivative(
 def scale(iteration: AbstractIteration, z: PhaseState) -> PyTree:
     """Return the root of the response after the coming step, of the structure of the parameters."""
     after = jax.tree.map(jnp.add, z, iteration.increment(z))
-    return jax.tree.map(jnp.sqrt, nyquist_response(iteration, after))
+    return jax.tree.map(jnp.sqrt, linear_response(iteration, after))
 
 
 def mean_loss(iteration: AbstractIteration, z: PhaseState, amplitudes: PyTree) -> Float[Array, ""]:

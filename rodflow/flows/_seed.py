@@ -8,12 +8,18 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, PyTree
 
-from rodflow._checks import check_at_least
+from rodflow._checks import check_at_least, check_number
 
 
 def optional_array(value: Any) -> Array | None:
     """Return an array, or None as it is."""
-    return None if value is None else jnp.asarray(value)
+    return None if value is None else number("seed", value)
+
+
+def number(name: str, value: Any) -> Array:
+    """Return a real number as an array; raise a `ValueError` for anything else."""
+    check_number(name, value)
+    return jnp.asarray(value)
 
 
 def check_seed(seed: Array | None) -> None:

@@ -33,8 +33,8 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, PyTree
 
-from rodflow._checks import check_count
-from rodflow.curvature.response import nyquist_response
+from rodflow._checks import check_count, check_number
+from rodflow.curvature.response import linear_response
 from rodflow.flows import _critical as critical
 from rodflow.flows._averaged import AbstractAveragedFlow, moving
 from rodflow.flows._critical import Modes
@@ -108,11 +108,12 @@ class CentralFlow(AbstractAveragedFlow):
     def __check_init__(self) -> None:
         check_count("modes", self.modes, 1)
         check_count("period", self.period, 1)
+        check_number("near", self.near)
         if not isinstance(self.near, jax.Array) and not 0 < self.near < 1:
             raise ValueError(f"`near` is {self.near}; it must be between 0 and 1.")
 
     def init(self, iteration: AbstractIteration, state: PhaseState) -> CentralState:
-        iteration.check(state)
+        state = iteration.check(state)
         found = critical.first_modes(iteration, state, self.modes)
         nothing = jnp.zeros_like(found.rotation)
         return CentralState(state, found.vectors, nothing, found.values / 2, found.scale)
@@ -191,7 +192,7 @@ def _drift(
     iteration: AbstractIteration, modes: Modes, thirds: PyTree, dz: PhaseState
 ) -> Float[Array, "k k"]:
     """Return the change of M in the basis of its modes, along `dz`."""
-    _, change = jax.jvp(lambda after: nyquist_response(iteration, after), (modes.after,), (dz,))
+    _, change = jax.jvp(lambda after: linear_response(iteration, after), (modes.after,), (dz,))
     relative = jax.tree.map(critical.ratio, change, modes.response)
     bent = rows.along(thirds, dz.params)[critical.pair_of(len(modes.values))]
     scaled = rows.gram(modes.displacements, modes.products, relative)

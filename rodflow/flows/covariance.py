@@ -41,6 +41,7 @@ from jaxtyping import Array, Float, PyTree
 
 from rodflow._checks import check_count
 from rodflow.flows._points import even_and_odd, present
+from rodflow.flows._seed import number
 from rodflow.flows.rod import AbstractClosure
 from rodflow.linalg import decompositions as linalg
 from rodflow.linalg import rows
@@ -96,7 +97,7 @@ class CovarianceRod(AbstractClosure):
     """
 
     rank: int = eqx.field(static=True, default=1)
-    seed: Float[Array, ""] = eqx.field(converter=jnp.asarray, default=1e-3)
+    seed: Float[Array, ""] = eqx.field(converter=lambda seed: number("seed", seed), default=1e-3)
     looks_back: ClassVar[PyTree[bool]] = CovarianceRodState._make((True, False, False))
     solver: diffrax.AbstractSolver = eqx.field(default=LookbackEuler(), kw_only=True)
 

@@ -36,6 +36,7 @@ from jaxtyping import Array, Float, PyTree
 from rodflow.curvature.response import oscillation
 from rodflow.flows import _critical as critical
 from rodflow.flows._points import even_and_odd
+from rodflow.flows._seed import number
 from rodflow.flows.flow import AbstractFlow
 from rodflow.linalg import rows
 from rodflow.maps.iteration import AbstractIteration, PhaseState
@@ -84,11 +85,13 @@ class EdgeFlow(AbstractFlow):
         0.146
     """
 
-    floor: Float[Array, ""] = eqx.field(converter=jnp.asarray, default=1e-5)
+    floor: Float[Array, ""] = eqx.field(
+        converter=lambda floor: number("floor", floor), default=1e-5
+    )
     corrected: bool = eqx.field(static=True, default=False, kw_only=True)
 
     def init(self, iteration: AbstractIteration, state: PhaseState) -> EdgeState:
-        iteration.check(state)
+        state = iteration.check(state)
         modes = critical.first_modes(iteration, state, 1)
         u = rows.pick(modes.displacements, 0)
         u = jax.tree.map(lambda leaf: leaf / optax.tree.norm(u), u)

@@ -99,7 +99,7 @@ class FreeEnergyFlow(AbstractAveragedFlow):
         check_seed(self.seed)
 
     def init(self, iteration: AbstractIteration, state: PhaseState) -> FreeEnergyState:
-        iteration.check(state)
+        state = iteration.check(state)
         parity = iteration.parity(state.params).opt_state
         remembered = jax.tree_util.tree_leaves_with_path(parity)
         for path, parity in remembered:

@@ -43,7 +43,7 @@ from rodflow.flows._seed import check_seed, optional_array, rounding_seed
 from rodflow.flows.flow import AbstractFlow
 from rodflow.maps.iteration import AbstractIteration, PhaseState
 from rodflow.maps.parity import Parity
-from rodflow.solvers import Integrator, OneLegLookback
+from rodflow.solvers import Integrator, OneLegLookback, check_solver
 
 
 class AbstractClosure(eqx.Module):
@@ -139,6 +139,7 @@ class SignedRod(AbstractClosure):
     def __check_init__(self) -> None:
         check_count("lookahead", self.lookahead, 0)
         check_seed(self.seed)
+        check_solver("solver", self.solver)
 
     def init(
         self, iteration: AbstractIteration, state: PhaseState, offset: PhaseState
@@ -222,7 +223,7 @@ class RodFlow(AbstractFlow):
             )
 
     def init(self, iteration: AbstractIteration, state: PhaseState) -> Any:
-        iteration.check(state)
+        state = iteration.check(state)
         oscillates = jax.tree.map(lambda p: p is Parity.OSCILLATING, iteration.parity(state.params))
         offset = jax.tree.map(jnp.zeros_like, eqx.filter(state, oscillates))
         return self.closure.init(iteration, state, offset)

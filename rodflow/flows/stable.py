@@ -45,7 +45,7 @@ class StableFlow(AbstractFlow):
     corrected: bool = eqx.field(static=True, default=False, kw_only=True)
 
     def init(self, iteration: AbstractIteration, state: PhaseState) -> PhaseState:
-        iteration.check(state)
+        state = iteration.check(state)
         return state
 
     def increment(self, iteration: AbstractIteration, y: PhaseState) -> PhaseState:

@@ -4,11 +4,30 @@ One draw fills a whole tree. A draw for each leaf would put as many random numbe
 compiled program, which can take longer to compile than the gradient of a network.
 """
 
+from typing import NamedTuple
+
 import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
 from jaxtyping import Array, Bool, Float, PRNGKeyArray, PyTree
+
+
+class Nothing(NamedTuple):
+    """An empty tuple that is an object of its own."""
+
+
+def without_empty_tuples(tree: PyTree) -> PyTree:
+    """Return `tree` with `Nothing` in place of every `()`.
+
+    Python has one `()` only, and Equinox, which finds places in a tree by their objects, mistakes
+    one for another: Diffrax cannot solve for a state that contains it.
+    """
+
+    def is_empty(node: PyTree) -> bool:
+        return type(node) is tuple and not node
+
+    return jax.tree.map(lambda node: Nothing() if is_empty(node) else node, tree, is_leaf=is_empty)
 
 
 def norm(tree: PyTree) -> Float[Array, ""]:

@@ -6,6 +6,8 @@ from rodflow.maps.iteration import Iteration as Iteration
 from rodflow.maps.iteration import PhaseState as PhaseState
 from rodflow.maps.minibatches import Minibatches as Minibatches
 from rodflow.maps.parity import Parity as Parity
+from rodflow.maps.parity import RoundingError as RoundingError
+from rodflow.maps.parity import are_rounding_errors as are_rounding_errors
 from rodflow.maps.parity import as_clock as as_clock
 from rodflow.maps.parity import probe_parity as probe_parity
 from rodflow.maps.placement import Placement as Placement

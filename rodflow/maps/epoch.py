@@ -104,11 +104,11 @@ class Epoch(AbstractIteration):
 
     def increment(self, state: PhaseState) -> PhaseState:
         """Return G(z) = F(z) - z, of the structure of `state`, per epoch."""
-        return self._moved(state, self._gradient)
+        return self._increment(state, self._gradient)
 
     def respond(self, state: PhaseState, grads: PyTree) -> PhaseState:
         """Return the increment of an epoch if the gradient of every batch were `grads`."""
-        return self._moved(state, lambda params, batch: grads)
+        return self._increment(state, lambda params, batch: grads)
 
     def parity(self, params: PyTree) -> PhaseState:
         """Return the parity of every leaf: all that is float and not constant oscillates."""
@@ -119,7 +119,10 @@ class Epoch(AbstractIteration):
         )
 
     def _gradient(self, params: PyTree, batch: PyTree) -> PyTree:
-        return jax.grad(lambda w: self.minibatches.batch_loss(self.hold(w), batch))(params)
+        return jax.grad(lambda w: self._batch_loss(w, batch))(params)
+
+    def _batch_loss(self, params: PyTree, batch: PyTree) -> Float[Array, ""]:
+        return self.minibatches.batch_loss(self.hold(params), batch)
 
     def _through(
         self, state: PhaseState, gradient: Callable[[PyTree, PyTree], PyTree]
@@ -128,7 +131,9 @@ class Epoch(AbstractIteration):
 
         def step(carry: tuple[PhaseState, PyTree], batch: PyTree) -> tuple[Any, None]:
             state, moved = carry
-            updates, opt_state = self._update(state, gradient(state.params, batch))
+            updates, opt_state = self._update(
+                state, gradient(state.params, batch), lambda: self._batch_loss(state.params, batch)
+            )
             after = PhaseState(optax.apply_updates(state.params, updates), opt_state)
             moved = jax.tree.map(lambda m, u: m + u.astype(m.dtype), moved, updates)
             return (after, moved), None
@@ -136,6 +141,8 @@ class Epoch(AbstractIteration):
         still = jax.tree.map(jnp.zeros_like, state.params)
         return jax.lax.scan(step, (state, still), self.minibatches.batches)[0]
 
-    def _moved(self, state: PhaseState, gradient: Callable[[PyTree, PyTree], PyTree]) -> PhaseState:
+    def _increment(
+        self, state: PhaseState, gradient: Callable[[PyTree, PyTree], PyTree]
+    ) -> PhaseState:
         after, params = self._through(state, gradient)
-        return PhaseState(params, jax.tree.map(jnp.subtract, after.opt_state, state.opt_state))
+        return self._moved(state, params, after.opt_state)

@@ -14,21 +14,21 @@ from __future__ import annotations
 import abc
 import dataclasses
 import functools
-import inspect
 from collections.abc import Callable
 from typing import Any, NamedTuple, final
 
 import equinox as eqx
 import jax
 import jax.numpy as jnp
-import numpy as np
 import optax
 from jax.core import Tracer
 from jaxtyping import Array, Float, PyTree
 
-from rodflow._checks import check_scalar, shown
-from rodflow.linalg.trees import alike
-from rodflow.maps.parity import Parity, as_clock, probe_parity
+from rodflow._checks import shown
+from rodflow.linalg.trees import alike, without_empty_tuples
+from rodflow.maps._loss import check_loss, check_params, hashable
+from rodflow.maps._transformation import between_steps, needs_of
+from rodflow.maps.parity import Parity, are_rounding_errors, as_clock, probe_parity
 from rodflow.maps.placement import Placement, place, placement_of
 
 
@@ -73,7 +73,7 @@ class AbstractIteration(eqx.Module):
         (0.5, 0.5)
     """
 
-    loss_fn: Callable[[PyTree], Float[Array, ""]] = eqx.field(converter=lambda f: _hashable(f))
+    loss_fn: Callable[[PyTree], Float[Array, ""]] = eqx.field(converter=lambda f: hashable(f))
     tx: optax.GradientTransformation
     placement: Placement | None = eqx.field(static=True, default=None)
 
@@ -143,45 +143,80 @@ class AbstractIteration(eqx.Module):
                 traced loss is not checked: it becomes a run that diverged at once), or the
                 transformation is no smooth map on phase space.
         """
-        params = jax.tree.map(jnp.asarray, params)
-        _check_params(params)
-        _check_loss(self.loss_fn, params)
+        check_params(params)
+        params = jax.tree.map(jnp.asarray, without_empty_tuples(params))
+        check_loss(self.loss_fn, params)
         self.placed(params).parity(params)
-        return PhaseState(params, jax.tree.map(as_clock, self.tx.init(params)))
+        return PhaseState(
+            params, jax.tree.map(as_clock, without_empty_tuples(self.tx.init(params)))
+        )
 
-    def check(self, state: PhaseState) -> None:
-        """Raise a `ValueError` unless `state` is a point of this map's phase space.
+    def check(self, state: PhaseState | tuple[PyTree, PyTree]) -> PhaseState:
+        """Return `state`, its counters as floats, if it is a point of this map's phase space.
+
+        Args:
+            state: A `PhaseState`, or parameters and optimizer state as Optax has them.
 
         Raises:
-            ValueError: The state is no `PhaseState`, or that of another transformation.
+            ValueError: The state is neither, or that of another transformation.
         """
-        if not isinstance(state, PhaseState):
+        if not isinstance(state, tuple) or len(state) != 2:
             raise ValueError(
                 f"`state` is of type {type(state).__name__}; it must be a PhaseState, as "
-                "`Iteration.init` returns."
+                "`Iteration.init` returns, or a tuple (params, opt_state)."
             )
-        if not alike(jax.eval_shape(self.tx.init, state.params), state.opt_state):
+        params, opt_state = without_empty_tuples(tuple(state))
+        if not alike(self._shapes(params), opt_state):
             raise ValueError(
                 "`state` is of another transformation: its optimizer state is not what `tx` would "
                 "make for its parameters."
             )
+        return PhaseState(jax.tree.map(jnp.asarray, params), jax.tree.map(as_clock, opt_state))
 
     def step(self, state: PhaseState) -> PhaseState:
         """Return F(z), the next iterate, as Optax computes it."""
         return self.advance(state)[1]
 
-    def _update(self, state: PhaseState, grads: PyTree) -> tuple[PyTree, PyTree]:
+    def _shapes(self, params: PyTree) -> PyTree[jax.ShapeDtypeStruct]:
+        return without_empty_tuples(jax.eval_shape(self.tx.init, params))
+
+    def _update(
+        self, state: PhaseState, grads: PyTree, loss: Callable[[], Array]
+    ) -> tuple[PyTree, PyTree]:
+        """Return the updates of the parameters and the next optimizer state."""
+        needs = needs_of(self.tx, state.params)
+        extra = {"value": loss()} if needs.value else {}
+        if needs.integers:
+            parity = self.parity(state.params).opt_state
+            clocks = jax.tree.map(lambda p: p is Parity.CLOCK, parity)
+            return between_steps(self.tx, clocks, grads, state.opt_state, state.params, extra)
         # Flags return to their own type; counters may stay float in all of Optax.
-        memory = jax.eval_shape(self.tx.init, state.params)
         opt_state = jax.tree.map(
-            lambda like, leaf: leaf != 0 if like.dtype == jnp.bool_ else leaf,
-            memory,
-            state.opt_state,
+            lambda flag, leaf: leaf > 0.5 if flag else leaf, self._flags(state), state.opt_state
         )
-        updates, opt_state = self.tx.update(grads, opt_state, state.params)
+        updates, opt_state = self.tx.update(grads, opt_state, state.params, **extra)
         return updates, jax.tree.map(
-            lambda old, new: new.astype(old.dtype), state.opt_state, opt_state
+            lambda old, new: new.astype(old.dtype),
+            state.opt_state,
+            without_empty_tuples(opt_state),
         )
+
+    def _flags(self, state: PhaseState) -> PyTree[bool]:
+        """Return True on the leaves of the optimizer state that were booleans."""
+        memory = self._shapes(state.params)
+        if jax.tree.structure(memory) == jax.tree.structure(state.opt_state):
+            return jax.tree.map(lambda like: like.dtype == jnp.bool_, memory)
+        # Parameters that a flow has widened: the memory is that of their narrow type.
+        return jax.tree.map(lambda _: False, state.opt_state)
+
+    def _moved(self, state: PhaseState, params: PyTree, opt_state: PyTree) -> PhaseState:
+        """Return the increment to an optimizer state; rounding errors are none of a flow's."""
+        moved = jax.tree.map(jnp.subtract, opt_state, state.opt_state)
+        rounding = are_rounding_errors(state.opt_state)
+        moved = jax.tree.map(
+            lambda r, old, move: -old if r else move, rounding, state.opt_state, moved
+        )
+        return PhaseState(params, moved)
 
 
 @final
@@ -209,19 +244,23 @@ class Iteration(AbstractIteration):
     def advance(self, state: PhaseState) -> tuple[Float[Array, ""], PhaseState]:
         """Return the loss at `state` and F(z), from one gradient evaluation."""
         loss, grads = _value_and_grad(self, state.params)
-        updates, opt_state = self._update(state, grads)
+        updates, opt_state = self._update(state, grads, lambda: loss)
         return loss, PhaseState(optax.apply_updates(state.params, updates), opt_state)
 
     def increment(self, state: PhaseState) -> PhaseState:
         """Return G(z) = F(z) - z, per optimizer step, from one gradient evaluation."""
-        return self.respond(state, _value_and_grad(self, state.params)[1])
+        loss, grads = _value_and_grad(self, state.params)
+        return self._increment(state, grads, lambda: loss)
 
     def respond(self, state: PhaseState, grads: PyTree) -> PhaseState:
         """Return the increment of one step from `state` if the gradient there were `grads`."""
-        updates, opt_state = self._update(state, grads)
+        return self._increment(state, grads, lambda: self.loss(state.params))
+
+    def _increment(self, state: PhaseState, grads: PyTree, loss: Callable[[], Array]) -> PhaseState:
+        updates, opt_state = self._update(state, grads, loss)
         # The update itself is the increment; (w + u) - w would round it once more.
         params = jax.tree.map(lambda p, u: u.astype(p.dtype), state.params, updates)
-        return PhaseState(params, jax.tree.map(jnp.subtract, opt_state, state.opt_state))
+        return self._moved(state, params, opt_state)
 
     def parity(self, params: PyTree) -> PhaseState:
         return PhaseState(
@@ -252,47 +291,3 @@ def _traced_once(
         return loss(params if placement is None else place(params, placement))
 
     return jax.value_and_grad(placed)(params)
-
-
-def _check_params(params: PyTree) -> None:
-    leaves = jax.tree_util.tree_leaves_with_path(params)
-    if not leaves:
-        raise ValueError("`params` has no leaves; it needs at least one float array.")
-    for path, leaf in leaves:
-        if not jnp.issubdtype(leaf.dtype, jnp.floating):
-            raise ValueError(
-                f"params{jax.tree_util.keystr(path)} has dtype {leaf.dtype}; parameters must be "
-                "real floats (close over integers and flags in the loss)."
-            )
-
-
-def _check_loss(loss: Callable[..., Any], params: PyTree) -> None:
-    try:
-        inspect.signature(loss).bind(params)
-    except TypeError as error:
-        raise ValueError(
-            f"The loss cannot be called with the parameters alone ({error}); it may not depend on "
-            "a batch or a step, because two steps would then not be the same map twice (a fixed "
-            "order of batches: `Epoch`)."
-        ) from error
-    check_scalar(loss, params)
-    if any(isinstance(leaf, Tracer) for leaf in jax.tree.leaves(params)):
-        return
-    value = _evaluate(loss, params)
-    # A loss that closes over the tracers of an outer transformation stays abstract.
-    if not isinstance(value, Tracer) and not np.isfinite(value):
-        raise ValueError(f"The loss at the start is {value}; it must be finite.")
-
-
-@eqx.filter_jit
-def _evaluate(loss: Callable[[PyTree], Array], params: PyTree) -> Array:
-    return loss(params)
-
-
-def _hashable(loss: Callable[[PyTree], Array]) -> Callable[[PyTree], Array]:
-    """Return a loss that programs can be found by: itself, or a function around it."""
-    try:
-        hash(tuple(leaf for leaf in jax.tree.leaves(loss) if not eqx.is_array(leaf)))
-    except TypeError:
-        return lambda params: loss(params)
-    return loss

@@ -52,6 +52,12 @@ class Minibatches(eqx.Module):
     batches: PyTree[Array]
 
     def __init__(self, loss: Callable[[PyTree, PyTree], Float[Array, ""]], batches: PyTree) -> None:
+        if isinstance(batches, list) and batches:
+            raise ValueError(
+                f"`batches` is a list of {len(batches)}; it must be arrays that hold all batches, "
+                "as `jax.tree.map(lambda *leaves: jnp.stack(leaves), *batches)` is (several arrays "
+                "for each batch: a tuple)."
+            )
         leaves = [] if isinstance(batches, Iterator) else jax.tree.leaves(batches)
         if not leaves or not all(hasattr(leaf, "shape") for leaf in leaves):
             raise ValueError(

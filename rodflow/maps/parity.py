@@ -11,6 +11,10 @@ trace). An integer leaf that counts steps is a *clock*, and a leaf that never ch
 The weights are flipped with the gradients so that L2 regularisation, which adds w to g, keeps its
 second moments sign-blind, and a copy of the weights counts as oscillating.
 
+Last, the same step is taken with the counters at eight consecutive values. An update that jumps
+back and forth with them, as one that is skipped every second step does, belongs to no one map, and
+is refused.
+
 Weights and gradients of the probe are made in the shards of the parameters where these are sharded,
 and memories are looked at shard by shard: nothing large is gathered.
 """
@@ -18,29 +22,28 @@ and memories are looked at shard by shard: nothing large is gathered.
 from __future__ import annotations
 
 import enum
-import weakref
-from collections.abc import Callable
-from typing import Any, NamedTuple
+import itertools
+from collections.abc import Iterator, Sequence
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
-from jax import Shard
-from jax.core import Tracer
-from jax.extend.core import ClosedJaxpr, jaxpr_as_fun
 from jaxtyping import Array, PyTree
 
+from rodflow.linalg.trees import without_empty_tuples
+from rodflow.maps._generic import concrete, generic
+from rodflow.maps._seen import Seen, look, much_later
+from rodflow.maps._transformation import memo_of, needs_of
 from rodflow.maps.placement import Placement
-
-# A memo of parities, kept as long as the transformations live, as the same one is often asked for.
-# Two of them may share an update and differ in their memory, so both functions are the key.
-_KNOWN: weakref.WeakKeyDictionary[Any, Any] = weakref.WeakKeyDictionary()
 
 _SIGNS = (1, -1)
 _STEPS = 3
-_GOLDEN_RATIO, _SQUARE_ROOT = 2654435769, 1779033703  # fractional parts (of that of 2), times 2^32
-_LATE = 10**6  # a much later step: counters that wrap around have, gates and warmups have opened
+# Steps of which the update is compared: late enough for a bias correction to be smooth, and more of
+# them than the two or three at which a schedule in pieces may jump.
+_COMPARED = range(100, 108)
+_JUMP, _JUMPS = 0.1, 3
 
 
 class Parity(enum.Enum):
@@ -52,6 +55,7 @@ class Parity(enum.Enum):
     - `AUXILIARY`: a float leaf that is blind to the sign, such as second moments.
     - `CLOCK`: an integer leaf that counts steps.
     - `CONSTANT`: a leaf that never changes, such as an injected hyperparameter.
+    - `ROUNDING`: a rounding error that is added to the next update (`RoundingError`).
 
     Examples:
         >>> import jax.numpy as jnp, optax, rodflow
@@ -65,6 +69,26 @@ class Parity(enum.Enum):
     AUXILIARY = "auxiliary"
     CLOCK = "clock"
     CONSTANT = "constant"
+    ROUNDING = "rounding"
+
+
+class RoundingError(NamedTuple):
+    """The mark of rounding errors in the state of a transformation, which add them to an update.
+
+    They are no smooth variables. A flow rounds nothing, so that its rounding error is handed to
+    the parameters in the first step of its map, and is zero from then on.
+    """
+
+    values: PyTree
+
+
+def are_rounding_errors(memory: PyTree) -> PyTree[bool]:
+    """Return True on the leaves of a state that are marked as rounding errors."""
+    return jax.tree.map(
+        lambda node: jax.tree.map(lambda _: isinstance(node, RoundingError), node),
+        memory,
+        is_leaf=lambda node: isinstance(node, RoundingError),
+    )
 
 
 def as_clock(leaf: Array) -> Array:
@@ -86,7 +110,7 @@ def probe_parity(
     updates: int = 1,
     placement: Placement | None = None,
 ) -> PyTree[Parity]:
-    """Return the parity of every leaf of `tx.init(params)`, a pytree of that structure.
+    """Return the parity of every leaf of `tx.init(params)`, in the structure of a phase state.
 
     It depends on the structure, shapes and dtypes of `params`, not on their values, and `tx` may
     close over traced hyperparameters. Theory: docs/theory/parity.md.
@@ -98,9 +122,9 @@ def probe_parity(
         placement: The sharding of each leaf of `params`, None where nothing is sharded.
 
     Raises:
-        ValueError: The update needs more than gradients, state and parameters (a line search), or
-            the state has a leaf that no smooth flow can carry (a random key, a counter that wraps
-            around).
+        ValueError: The update needs more than gradients, state, parameters and the loss (a line
+            search), it jumps back and forth with the counter, or the state has a leaf that no
+            smooth flow can carry (a random key, a counter that wraps around).
 
     Examples:
         >>> import jax.numpy as jnp, optax
@@ -108,14 +132,11 @@ def probe_parity(
         >>> probe_parity(optax.sgd(0.1, momentum=0.9), jnp.ones(3))[0].trace
         <Parity.OSCILLATING: 'oscillating'>
     """
-    try:
-        known = _KNOWN.setdefault(tx.update, weakref.WeakKeyDictionary()).setdefault(tx.init, {})
-    except TypeError:  # a callable that cannot be referred to weakly, or hashed
-        known = {}
+    known = memo_of(tx)
     leaves, structure = jax.tree.flatten(params)
     kind = (structure, tuple((leaf.shape, leaf.dtype) for leaf in leaves), updates)
     if kind not in known:
-        known[kind] = _probe(tx, params, updates, placement)
+        known[kind] = without_empty_tuples(_probe(tx, params, updates, placement))
     return known[kind]
 
 
@@ -125,6 +146,7 @@ def _probe(
     updates: int,
     placement: Placement | None,
 ) -> PyTree[Parity]:
+    extra = {"value": np.float32(0.5)} if needs_of(tx, params).value else {}
     memory = jax.eval_shape(tx.init, params)
     shapes = jax.tree.map(lambda p: jax.ShapeDtypeStruct(p.shape, p.dtype), params)
     paths = jax.tree_util.tree_leaves_with_path(memory)
@@ -132,47 +154,62 @@ def _probe(
         if jax.dtypes.issubdtype(like.dtype, jax.dtypes.prng_key):
             raise ValueError(_not_smooth(path, "is a random key"))
 
-    def remember(g: PyTree, before: PyTree, weights: PyTree) -> PyTree:
-        after = tx.update(g, before, weights)[1]
-        return jax.tree.map(lambda new, old: jnp.asarray(new, old.dtype), after, before)
+    def numbers(*trees: PyTree) -> Iterator[list]:
+        floats = [jnp.issubdtype(like.dtype, jnp.floating) for _, like in paths]
+        return (list(itertools.compress(jax.tree.leaves(tree), floats)) for tree in trees)
 
-    try:
-        init = _concrete(jax.make_jaxpr(tx.init)(shapes))
-        update = _concrete(jax.make_jaxpr(remember)(shapes, memory, shapes))
-    except TypeError as error:
-        if "required keyword-only argument" not in str(error):
-            raise
-        needs = str(error).rpartition("argument")[2].strip(" s:")
-        raise ValueError(
-            f"The transformation's update asks for {needs}; an optimizer with a flow takes "
-            "gradients, state and parameters only (a line search is no map on phase space)."
-        ) from error
+    def remember(g: PyTree, before: PyTree, weights: PyTree) -> PyTree:
+        updates, after = tx.update(g, before, weights, **extra)
+        after = jax.tree.map(lambda new, old: jnp.asarray(new, old.dtype), after, before)
+        old, new = numbers(before, after)
+        moves = jax.tree.leaves(updates) + [b - a for a, b in zip(old, new, strict=True)]
+        products = [a * b for a, b in zip(jax.tree.leaves(g) + old, moves, strict=True)]
+        return after, [jnp.stack([jnp.sum(x), jnp.sum(jnp.abs(x))]) for x in products]
+
+    init = concrete(jax.make_jaxpr(tx.init)(shapes))
+    update = concrete(jax.make_jaxpr(remember)(shapes, memory, shapes))
     likes = jax.tree.leaves(shapes)
     shardings = [None] * len(likes) if placement is None else placement
 
     def arrays(sign: int, draw: int) -> list[Array | np.ndarray]:
         return [
-            _generic(sign, draw * len(likes) + place, like, sharding)
+            generic(sign, draw * len(likes) + place, like, sharding)
             for place, (like, sharding) in enumerate(zip(likes, shardings, strict=True))
         ]
 
-    seen = [_Seen() for _ in paths]
+    def apply(
+        sign: int, before: Sequence[Array | np.ndarray], count: int
+    ) -> tuple[Sequence[Array | np.ndarray], np.ndarray]:
+        """Return the memory after the map, and how far all that is float moves, and its size."""
+        after: Sequence[Array | np.ndarray] = before
+        moved = np.zeros(())
+        for draw in range(1 + count * updates, 1 + (count + 1) * updates):
+            ends = update([*arrays(sign, draw), *after, *arrays(sign, 0)])
+            after, products = ends[: len(paths)], ends[len(paths) :]
+            moved = moved + np.asarray(products, float)
+        return after, moved
+
+    seen = [Seen() for _ in paths]
     firsts = befores = [init(arrays(sign, 0)) for sign in _SIGNS]
     for count in range(_STEPS + 1):
         if count == _STEPS:
-            befores = [list(map(_much_later, *pair)) for pair in zip(firsts, befores, strict=True)]
-        afters = befores
-        for draw in range(1 + count * updates, 1 + (count + 1) * updates):
-            afters = [
-                update([*arrays(sign, draw), *after, *arrays(sign, 0)])
-                for sign, after in zip(_SIGNS, afters, strict=True)
+            befores = [list(map(much_later, *pair)) for pair in zip(firsts, befores, strict=True)]
+        afters = [
+            apply(sign, before, count)[0] for sign, before in zip(_SIGNS, befores, strict=True)
+        ]
+        seen = list(map(look, seen, *befores, *afters))
+        if count == 0:  # a flag may tell the first step from all others
+            seen = [
+                at._replace(strides=frozenset()) if like.dtype == jnp.bool_ else at
+                for at, (_, like) in zip(seen, paths, strict=True)
             ]
-        seen = list(map(_look, seen, *befores, *afters))
         befores = afters
     found = iter(seen)
 
-    def classify(path: jax.tree_util.KeyPath, like: jax.ShapeDtypeStruct) -> Parity:
+    def classify(path: jax.tree_util.KeyPath, like: jax.ShapeDtypeStruct, rounding: bool) -> Parity:
         leaf = next(found)
+        if rounding:
+            return Parity.ROUNDING
         if leaf.strides == {0}:
             return Parity.CONSTANT
         if jnp.issubdtype(like.dtype, jnp.floating):
@@ -181,104 +218,44 @@ def _probe(
         if len(leaf.strides) == 1 and 1 <= min(leaf.strides) <= updates:
             return Parity.CLOCK
         raise ValueError(
-            _not_smooth(path, "neither counts the steps one by one nor stays as it is")
+            _not_smooth(
+                path,
+                "neither counts the steps one by one nor stays as it is (one that starts anew, as "
+                "that of optax.MultiSteps, needs `rodflow.Epoch` over its period)",
+            )
         )
 
-    return jax.tree_util.tree_map_with_path(classify, memory)
+    parity = jax.tree_util.tree_map_with_path(classify, memory, are_rounding_errors(memory))
+    kinds = jax.tree.leaves(parity)
+    # Auxiliary leaves may be learned in every k-th step: a flow has the mean of that.
+    (remembered,) = numbers(parity)
+    watched = [kind is Parity.OSCILLATING for kind in remembered]
+    watched = [True] * len(likes) + watched
 
-
-class _Seen(NamedTuple):
-    """Observations of one leaf of the two memories.
-
-    Attributes:
-        strides: The extreme changes in a step; they matter for counters only, and these change
-            alike in all elements.
-        odd_part: The largest difference between the two memories.
-        size: The largest magnitude in either.
-    """
-
-    strides: frozenset[float] = frozenset()
-    odd_part: float = 0.0
-    size: float = 0.0
-
-
-def _look(
-    seen: _Seen,
-    before: Array | np.ndarray,
-    before_minus: Array | np.ndarray,
-    after: Array,
-    after_minus: Array,
-) -> _Seen:
-    """Add one application of the map, with the signs (+, -), shard by shard."""
-    strides, odd_part, size = seen
-    ends = before, before_minus, after, after_minus
-    for shard in after.addressable_shards:
-        begin, begin_minus, plus, minus = (_part(end, shard) for end in ends)
-        for step in (plus - begin, minus - begin_minus):
-            if step.size:
-                strides |= {float(np.min(step)), float(np.max(step))}
-        odd_part = max(odd_part, np.max(np.abs(plus - minus), initial=0))
-        size = max(size, *(np.max(np.abs(end), initial=0) for end in (plus, minus)))
-    return _Seen(strides, odd_part, size)
-
-
-def _part(leaf: Array | np.ndarray, shard: Shard) -> np.ndarray:
-    """Return the part of `leaf` where `shard` is, a shard of an array of its shape."""
-    for own in getattr(leaf, "addressable_shards", ()):
-        if own.index == shard.index:
-            return np.asarray(own.data, np.float64)
-    return np.asarray(np.asarray(leaf, np.float64)[shard.index])
-
-
-def _generic(
-    sign: int, draw: int, like: jax.ShapeDtypeStruct, sharding: jax.sharding.Sharding | None
-) -> Array | np.ndarray:
-    """Return numbers in [-1, 1) without a pattern: multiples of the golden ratio (Weyl 1916).
-
-    They are taken modulo 1. Each element follows from its index, so that a sharded array is made
-    in its shards.
-    """
-    strides = np.cumprod([1, *like.shape[:0:-1]])[::-1]
-
-    def part(index: tuple[slice, ...] | None) -> np.ndarray:
-        place = np.array(draw * _SQUARE_ROOT % 2**32, np.uint64)
-        for where, size, stride in zip(index or (), like.shape, strides, strict=False):
-            # Axis by axis, as far as the slice goes.
-            place = place[..., None] + np.arange(size, dtype=np.uint64)[where] * np.uint64(stride)
-        return np.asarray(sign * (place * _GOLDEN_RATIO % 2**32 / 2**31 - 1), like.dtype)
-
-    if sharding is None:
-        return part((slice(None),) * len(like.shape))
-    with jax.ensure_compile_time_eval():
-        return jax.make_array_from_callback(like.shape, sharding, part)
-
-
-def _much_later(first: Array, last: Array) -> Array | np.ndarray:
-    """Return a leaf that has counted as it would stand after many more steps, others as is."""
-    if not jnp.issubdtype(last.dtype, jnp.integer):
-        return last
-    begin, end = np.asarray(first), np.asarray(last)
-    return np.asarray(end + np.where(end > begin, _LATE, 0), last.dtype)
-
-
-def _concrete(traced: ClosedJaxpr) -> Callable[[list[Array | np.ndarray]], list[Array]]:
-    """Compile `traced` to run eagerly, even inside an outer `jit` or `vmap`.
-
-    Hyperparameters of an outer trace were hoisted into the constants; parity does not depend on
-    their values, so a generic one stands in for each.
-    """
-    with jax.ensure_compile_time_eval():
-        constants = [
-            jnp.full(c.shape, 0.5).astype(c.dtype) if isinstance(c, Tracer) else c
-            for c in traced.consts
+    def moved_at(count: int) -> np.ndarray:
+        memory = [
+            np.full(leaf.shape, count * min(at.strides), leaf.dtype)
+            if kind is Parity.CLOCK
+            else leaf
+            for kind, at, leaf in zip(kinds, seen, befores[0], strict=True)
         ]
-    compiled = jax.jit(jaxpr_as_fun(ClosedJaxpr(traced.jaxpr, constants)))
+        return apply(1, memory, _STEPS + 1)[1][watched]
 
-    def run(leaves: list[Array | np.ndarray]) -> list[Array]:
-        with jax.ensure_compile_time_eval():
-            return compiled(*leaves)
+    if Parity.CLOCK in kinds:
+        _check_one_map(np.array([moved_at(count) for count in _COMPARED]))
+    return parity
 
-    return run
+
+def _check_one_map(moved: np.ndarray) -> None:
+    """Refuse an update that jumps back and forth with its counters, all else being equal."""
+    moves, sizes = moved[..., 0], np.max(moved[..., 1], axis=0)
+    bends = np.abs(np.diff(moves, n=2, axis=0))
+    if np.any(np.sum(bends > _JUMP * sizes, axis=0) >= _JUMPS):
+        raise ValueError(
+            "The update jumps back and forth from step to step by its counter alone, as one that "
+            "is skipped every second step does; a flow needs one map for all steps, which changes "
+            "smoothly with the counter."
+        )
 
 
 def _not_smooth(path: jax.tree_util.KeyPath, what: str) -> str:

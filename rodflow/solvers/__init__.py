@@ -2,6 +2,7 @@
 
 from rodflow.solvers._map_solver import AbstractLookback as AbstractLookback
 from rodflow.solvers._map_solver import AbstractMapSolver as AbstractMapSolver
+from rodflow.solvers._map_solver import check_solver as check_solver
 from rodflow.solvers.held import Held as Held
 from rodflow.solvers.integrator import Integrator as Integrator
 from rodflow.solvers.integrator import work_per_step as work_per_step

@@ -9,6 +9,7 @@ from typing import Any, ClassVar
 import diffrax
 from jaxtyping import PyTree
 
+from rodflow._checks import shown
 from rodflow.term import FlowTerm, Work
 
 Step = tuple[PyTree, PyTree | None, dict[str, PyTree], PyTree, diffrax.RESULTS]
@@ -46,6 +47,15 @@ class AbstractLookback(AbstractMapSolver):
     def work(self, term: FlowTerm, y: PyTree) -> Work:
         held, rest = term.work(y)
         return held.plus(rest).times(self.evaluations)
+
+
+def check_solver(name: str, solver: object) -> None:
+    """Raise a `ValueError` unless a value is a Diffrax solver."""
+    if not isinstance(solver, diffrax.AbstractSolver):
+        raise ValueError(
+            f"`{name}` is {shown(solver)}; it must be an instance of a Diffrax solver, as "
+            "diffrax.Heun() is."
+        )
 
 
 def flow_term(terms: diffrax.AbstractTerm) -> FlowTerm | None:

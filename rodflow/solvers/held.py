@@ -11,8 +11,8 @@ import jax.numpy as jnp
 from diffrax import RESULTS
 from jaxtyping import Array, Bool, PyTree
 
-from rodflow._checks import check_count, shown
-from rodflow.solvers._map_solver import AbstractMapSolver, Step, Time, flow_term
+from rodflow._checks import check_count
+from rodflow.solvers._map_solver import AbstractMapSolver, Step, Time, check_solver, flow_term
 from rodflow.solvers._work import evaluations_per_step
 from rodflow.solvers.lookback import LookbackEuler
 from rodflow.term import FlowTerm, Work
@@ -47,8 +47,7 @@ class Held(AbstractMapSolver):
     substeps: int = eqx.field(static=True, default=2)
 
     def __check_init__(self) -> None:
-        if not isinstance(self.solver, diffrax.AbstractSolver):
-            raise ValueError(f"`solver` is {shown(self.solver)}; it must be a Diffrax solver.")
+        check_solver("solver", self.solver)
         if isinstance(self.solver, Held):
             raise ValueError("`solver` is Held itself; it must be the solver of the substeps.")
         check_count("substeps", self.substeps, 1)

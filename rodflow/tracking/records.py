@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int, PyTree
+
+from rodflow.tracking._shown import dataset_of, plot_of, summary_of
 
 
 class FlowTracking(NamedTuple):
@@ -104,3 +106,28 @@ class Tracking(NamedTuple):
         mean = {name: jnp.mean(flow.distance, axis=-1) for name, flow in self.flows.items()}
         stable = mean.pop("stable")
         return {name: stable / distance for name, distance in mean.items()}
+
+    def summary(self) -> str:
+        """Return a table of the flows, and which of them stopped, when and why.
+
+        Raises:
+            ValueError: The records are of several lanes.
+        """
+        return summary_of(self)
+
+    def plot(self) -> Any:
+        """Return a Matplotlib figure of losses and distances; `plot().savefig(...)` stores it.
+
+        Raises:
+            ValueError: The records are of several lanes.
+            ImportError: Matplotlib is not installed.
+        """
+        return plot_of(self)
+
+    def to_xarray(self) -> Any:
+        """Return all records as an `xarray.Dataset` with the axes step, flow and lanes.
+
+        Raises:
+            ImportError: xarray is not installed.
+        """
+        return dataset_of(self)

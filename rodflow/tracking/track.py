@@ -43,7 +43,7 @@ def track(
             over. For `iteration=rodflow.Epoch`, `Minibatches`.
         tx: Any Optax transformation whose update takes gradients, state and parameters.
         params: The parameters, a pytree of real float arrays.
-        num_steps: Optimizer steps that are tracked.
+        num_steps: Optimizer steps that are tracked, a multiple of `every`.
         warmup: Optimizer steps before.
         every: Optimizer steps between records.
         flows: The flows by names of your choice, such as `{"rod": rodflow.RodFlow()}`; None for
@@ -80,6 +80,11 @@ def track(
     """
     check_count("every", every, 1)
     check_count("num_steps", num_steps, every)
+    if num_steps % every:
+        raise ValueError(
+            f"`num_steps` is {num_steps}; it must be a multiple of `every`, {every}, for example "
+            f"{num_steps - num_steps % every}."
+        )
     tracker = Tracker(loss, tx, flows, integrators, every, twins, observe, observe_flows, iteration)
     state = tracker.init(params, warmup, key)
     return tracker.run(state, num_steps // every)[1]

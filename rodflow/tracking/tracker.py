@@ -24,13 +24,13 @@ import jax.numpy as jnp
 import optax
 from jaxtyping import Array, Float, Int, PRNGKeyArray, PyTree
 
-from rodflow._checks import check_count, shown
+from rodflow._checks import check_callable, check_count, shown
 from rodflow.flows.flow import AbstractFlow
 from rodflow.linalg.trees import alike, norm
 from rodflow.maps.iteration import AbstractIteration, Iteration, PhaseState
 from rodflow.maps.placement import Placement
 from rodflow.solvers import Integrator
-from rodflow.tracking._arguments import checked_flows, checked_integrators
+from rodflow.tracking._arguments import checked_flows, checked_integrators, checked_key
 from rodflow.tracking._iterates import (
     DiscreteRun,
     begin,
@@ -63,12 +63,10 @@ class TrackerState(NamedTuple):
 class Tracker(eqx.Module):
     """The parts of `track`: start with `init`, continue with `run` for as many records as wanted.
 
-    The arguments are those of `track`, and mean the same. Theory: docs/theory/tracking.md.
-
-    Parameters that are sharded over a mesh stay so (`rodflow.maps.Placement`). Trackers of the same
-    loss, transformation and flows share compiled programs, which JAX keeps with what `loss` closes
-    over (until `jax.clear_caches()`); many hyperparameters are lanes of one program rather than
-    trackers in a loop.
+    Parameters that are sharded over a mesh stay so. Trackers of the same loss, transformation and
+    flows share compiled programs, which JAX keeps with what `loss` closes over (until
+    `jax.clear_caches()`); many hyperparameters are lanes of one program rather than trackers in a
+    loop. Theory: docs/theory/tracking.md.
 
     Args:
         loss: A function of the parameters that returns a scalar.
@@ -77,13 +75,11 @@ class Tracker(eqx.Module):
         integrators: An `Integrator` by the name of its flow.
         every: Optimizer steps between records.
         twins: The number of runs that start one rounding unit away.
-        observe: A function of the `PhaseState` of the iterates.
-        observe_flows: A function of the `PhaseState` at the centre of a flow.
+        observe, observe_flows: Functions of the `PhaseState` of the iterates, and at flows' centres.
         iteration: The class of the map.
 
     Raises:
-        ValueError: A value of `flows` is not a flow, an integrator has the name of none of them, or
-            a number is out of range.
+        ValueError: An argument is of the wrong kind or out of range.
 
     Examples:
         >>> import jax.numpy as jnp, optax, rodflow
@@ -120,6 +116,8 @@ class Tracker(eqx.Module):
         integrators = checked_integrators(integrators, list(self.flows))
         check_count("every", every, 1)
         check_count("twins", twins, 0)
+        check_callable("observe", observe)
+        check_callable("observe_flows", observe_flows)
         if not (isinstance(iteration, type) and issubclass(iteration, AbstractIteration)):
             raise ValueError(
                 f"`iteration` is {shown(iteration)}; it must be a class of maps, "
@@ -148,7 +146,7 @@ class Tracker(eqx.Module):
         """
         check_count("warmup", warmup, 0)
         state = self.iteration.init(params)
-        key = jax.random.key(0) if key is None else key
+        key = jax.random.key(0) if key is None else checked_key(key)
         return self._start(state, warmup, key, self.iteration.placed(state.params).placement)
 
     @eqx.filter_jit
@@ -187,7 +185,16 @@ class Tracker(eqx.Module):
         """
         self._check_state(state)
         check_count("num_records", num_records, 0)
-        return self._run(state, num_records, self.iteration.placed(state.start).placement)
+        placement = self.iteration.placed(state.start).placement
+        try:
+            return self._run(state, num_records, placement)
+        except TypeError as error:
+            if "forward-mode" not in str(error):
+                raise
+            raise ValueError(
+                "Diffrax's default adjoint has no derivative in forward mode (jvp, jacfwd); give "
+                "every flow an `Integrator` with `adjoint=diffrax.ForwardMode()`."
+            ) from error
 
     @eqx.filter_jit
     def _run(

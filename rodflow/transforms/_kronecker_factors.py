@@ -30,6 +30,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
+from rodflow.maps.parity import RoundingError
 from rodflow.transforms._summation import compensated
 
 Matrix = Float[Array, "_ _"] | Float[Array, " _"]  # square, or the diagonal of a square one
@@ -40,7 +41,7 @@ class Factor(NamedTuple):
 
     matrix: Matrix
     momentum: Matrix
-    remainder: Matrix | None  # None in float32 and wider
+    remainder: RoundingError | None  # None in float32 and wider
 
 
 def _axes(leaf: jax.Array) -> tuple[int, ...]:
@@ -59,7 +60,7 @@ def init_factors(
     for n in _axes(leaf):
         matrix = jnp.eye(n, dtype=dtype) if n <= max_size else jnp.ones(n, dtype)
         zeros = jnp.zeros_like(matrix)
-        factors.append(Factor(matrix, zeros, zeros if dtype.itemsize < 4 else None))
+        factors.append(Factor(matrix, zeros, RoundingError(zeros) if dtype.itemsize < 4 else None))
     return tuple(factors)
 
 
@@ -84,8 +85,8 @@ def learn(
         if remainder is None:
             moved.append(Factor(matrix + step, m, None))
             continue
-        step, remainder = compensated(matrix, step, remainder)
-        moved.append(Factor(matrix + step, m, remainder))
+        step, left = compensated(matrix, step, remainder.values)
+        moved.append(Factor(matrix + step, m, RoundingError(left)))
     return tuple(moved)
 
 

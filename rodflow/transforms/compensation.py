@@ -5,7 +5,7 @@ are added, and training stops early. This transformation keeps the rounding erro
 the parameter, and adds it to the next update; the two numbers together have twice the bits. This
 takes less memory than a copy of the parameters in float32, and the model sees narrow types only.
 
-In the rod flow of a chain the remainder oscillates like the parameters, by as much as is rounded.
+The remainder is marked as a rounding error: a flow rounds nothing, and so has none.
 
 Kahan 1965 (doi:10.1145/363707.363723); for training, Zamirai et al. 2020 (arXiv 2010.06192).
 """
@@ -15,8 +15,8 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 import optax
-from jaxtyping import PyTree
 
+from rodflow.maps.parity import RoundingError
 from rodflow.transforms._summation import compensated
 
 
@@ -27,7 +27,7 @@ class CompensateRoundingState(NamedTuple):
         remainder: The errors, of the shapes and dtypes of the parameters.
     """
 
-    remainder: PyTree
+    remainder: RoundingError
 
 
 def compensate_rounding() -> optax.GradientTransformationExtraArgs:
@@ -76,16 +76,17 @@ def compensate_rounding() -> optax.GradientTransformationExtraArgs:
         for leaf in jax.tree.leaves(params):
             if not jnp.issubdtype(leaf.dtype, jnp.floating):
                 raise ValueError(f"A parameter is {leaf.dtype}; rounding is that of real floats.")
-        return CompensateRoundingState(jax.tree.map(jnp.zeros_like, params))
+        return CompensateRoundingState(RoundingError(jax.tree.map(jnp.zeros_like, params)))
 
     def update_fn(updates, state, params=None, **extra_args):
         del extra_args
         if params is None:
             raise ValueError("`params` is None; rounding needs the parameters that are updated.")
         leaves, structure = jax.tree.flatten(params)
-        rest = (structure.flatten_up_to(tree) for tree in (updates, state.remainder))
+        rest = (structure.flatten_up_to(tree) for tree in (updates, state.remainder.values))
         both = [compensated(*each) for each in zip(leaves, *rest, strict=True)]
         updates, remainder = ([pair[i] for pair in both] for i in (0, 1))
-        return structure.unflatten(updates), CompensateRoundingState(structure.unflatten(remainder))
+        state = CompensateRoundingState(RoundingError(structure.unflatten(remainder)))
+        return structure.unflatten(updates), state
 
     return optax.GradientTransformationExtraArgs(init_fn, update_fn)

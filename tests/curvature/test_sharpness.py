@@ -79,7 +79,27 @@ ELEMENTWISE = {
     ),
     "rmsprop with momentum": (optax.rmsprop(LEARNING_RATE, momentum=0.9), GRADIENT, 2 * 1.9),
     "injected adam": (optax.inject_hyperparams(optax.adam)(LEARNING_RATE), GRADIENT, 38.0),
-    "clipped": (optax.chain(optax.clip_by_global_norm(0.1), optax.sgd(LEARNING_RATE)), 1.0, 2.0),
+    "not clipped": (
+        optax.chain(optax.clip_by_global_norm(2 * TOTAL), optax.sgd(LEARNING_RATE)),
+        1.0,
+        2.0,
+    ),
+    # An oscillation at a right angle to the gradient leaves its norm as it is, to first order.
+    "clipped": (
+        optax.chain(optax.clip_by_global_norm(0.1), optax.sgd(LEARNING_RATE)),
+        1.0,
+        2.0 * TOTAL / 0.1,
+    ),
+    "clipped, with momentum": (
+        optax.chain(optax.clip_by_global_norm(0.1), optax.sgd(LEARNING_RATE, momentum=0.8)),
+        1.0,
+        2 * 1.8 * TOTAL / 0.1,
+    ),
+    "lars": (
+        optax.lars(LEARNING_RATE, trust_coefficient=1.0, momentum=0.8),
+        1.0,
+        2 * 1.8 * TOTAL / np.linalg.norm(START),
+    ),
 }
 
 
@@ -279,3 +299,91 @@ def test_gradient_descent_oscillates_just_above_an_effective_sharpness_of_one():
         assert rodflow.effective_sharpness(loss, tx, state)[0] == pytest.approx(factor, rel=1e-4)
         end = jax.lax.fori_loop(0, 2000, lambda _, z, step=iteration.step: step(z), state)
         assert bool(abs(end.params) < 1) != grows  # what grows is not a number in the end
+
+
+def least_multiplier(tx, curvature, params):
+    """Return the least eigenvalue of the Jacobian of the map at `params`."""
+    iteration = rodflow.Iteration(lambda w: 0.5 * jnp.sum(curvature * w**2), tx)
+    state = iteration.init(params)
+    step = jax.jit(jax.jacobian(lambda w: iteration.step(state._replace(params=w)).params))
+    return np.min(np.linalg.eigvals(np.asarray(step(params))).real)
+
+
+@pytest.mark.parametrize("of", ["lars", "clipped"])
+def test_the_edge_with_norms_held_is_that_of_the_optimizer_itself(of, x64):
+    """Where the gradient is that of a flat mode, the sharpest leaves at a right angle to it."""
+    curvature, params = jnp.array([50.0, 1.0]), jnp.array([0.0, 2.0])
+
+    def at(rate):
+        tx = (
+            optax.lars(rate, weight_decay=0.0, trust_coefficient=0.7, momentum=0.0)
+            if of == "lars"
+            else optax.chain(optax.clip_by_global_norm(1.4), optax.sgd(rate))
+        )
+        state = rodflow.PhaseState(params, tx.init(params))
+        loss = lambda w: 0.5 * jnp.sum(curvature * w**2)  # noqa: E731
+        return rodflow.effective_sharpness(loss, tx, state)[0], tx
+
+    edge = 2 / (0.7 * 50)  # the step is .7 of the parameters, and so of the gradient
+    for factor in (0.9, 1.1):
+        found, tx = at(factor * edge)
+        assert found == pytest.approx(factor, rel=1e-9)
+        # Its multiplier is 1 - 2 S / S_crit.
+        assert least_multiplier(tx, curvature, params) == pytest.approx(1 - 2 * factor, rel=1e-9)
+
+
+def test_lamb_has_its_present_trust_ratio(x64):
+    """The response of adam, times |w| over the norm of the update that adam would make."""
+    params, loss = jnp.array(START), lambda w: 0.5 * jnp.sum(CURVATURE * w**2)
+    lamb, adam = optax.lamb(LEARNING_RATE), optax.scale_by_adam(eps=1e-6)
+    iteration, state = settled(lambda p: loss(p["w"]), lamb, {"w": params}, steps=20)
+    memory = state.opt_state[0]
+    found = nyquist_response(iteration, state)["w"]
+    grads = {"w": CURVATURE * params}
+    # The coming step, but with the second moment that it would leave unchanged.
+    before = (memory.nu["w"] - 1e-3 * grads["w"] ** 2) / 0.999
+    memory = memory._replace(count=memory.count - 1, nu={"w": before})
+    update = adam.update(grads, memory)[0]["w"]
+    ratio = np.linalg.norm(params) / np.linalg.norm(update)
+    plain = settled(
+        lambda p: loss(p["w"]),
+        optax.chain(adam, optax.scale(-LEARNING_RATE)),
+        {"w": params},
+        steps=20,
+    )
+    np.testing.assert_allclose(found, ratio * nyquist_response(*plain)["w"], rtol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("tx", "known"),
+    [
+        (optax.chain(optax.clip(0.8), optax.sgd(LEARNING_RATE)), False),
+        (optax.chain(optax.clip(1.2), optax.sgd(LEARNING_RATE)), True),
+        (optax.lion(LEARNING_RATE), False),
+        (optax.sign_sgd(LEARNING_RATE), False),
+        (optax.rmsprop(LEARNING_RATE, decay=0.5), True),
+        (optax.amsgrad(LEARNING_RATE), True),
+    ],
+    ids=["clip each", "clip none", "lion", "sign", "rmsprop", "amsgrad"],
+)
+def test_a_step_that_no_linear_response_explains_has_no_number(tx, known):
+    loss = quadratic(CURVATURE)
+    iteration = rodflow.Iteration(loss, tx)
+    state = iteration.step(iteration.step(iteration.init({"w": jnp.asarray(START)})))
+    state = state._replace(params={"w": jnp.asarray(START)})
+    assert np.isfinite(rodflow.effective_sharpness(loss, tx, state)[0]) == known
+
+
+def test_a_state_of_optax_is_taken_as_it_is():
+    tx, params, loss = optax.adam(LEARNING_RATE), network_params(), network_loss
+    opt_state = tx.init(params)
+    for _ in range(3):
+        updates, opt_state = tx.update(jax.grad(loss)(params), opt_state, params)
+        params = optax.apply_updates(params, updates)
+    floats = rodflow.PhaseState(params, jax.tree.map(lambda x: x * 1.0, opt_state))
+    known = rodflow.effective_sharpness(loss, tx, floats)
+    iteration = rodflow.Iteration(loss, tx)
+    for state in (rodflow.PhaseState(params, opt_state), (params, opt_state)):
+        np.testing.assert_array_equal(rodflow.effective_sharpness(loss, tx, state), known)
+        responses = [nyquist_response(iteration, z) for z in (state, floats)]
+        jax.tree.map(np.testing.assert_array_equal, *responses)

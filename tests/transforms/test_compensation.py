@@ -9,6 +9,7 @@ import optax
 import pytest
 
 import rodflow
+from rodflow.maps import RoundingError
 from rodflow.transforms import compensate_rounding
 
 DTYPES = ["float16", "bfloat16", "float32", "float64"]
@@ -51,7 +52,7 @@ def test_parameters_and_remainder_are_the_exact_sum(dtype):
         updates = drawn_updates(params, 200)
         found, state = added(compensate_rounding(), params, updates, jit=True)
         chex.assert_trees_all_equal_shapes_and_dtypes(found, params)
-        chex.assert_trees_all_equal_shapes_and_dtypes(state.remainder, params)
+        chex.assert_trees_all_equal_shapes_and_dtypes(state.remainder.values, params)
 
         def exact_sum(*leaves):
             return np.apply_along_axis(math.fsum, 0, np.array([np.float64(x) for x in leaves]))
@@ -65,7 +66,7 @@ def test_parameters_and_remainder_are_the_exact_sum(dtype):
                 np.float64(e), s - np.float64(x), rtol=0, atol=max(unit / 20, 2**-52)
             )
 
-        jax.tree.map(close, found, state.remainder, exact)
+        jax.tree.map(close, found, state.remainder.values, exact)
 
 
 def test_without_it_the_updates_are_lost():
@@ -89,9 +90,9 @@ def test_updates_of_a_wider_type_are_taken_whole():
     params = jnp.ones((), jnp.bfloat16)
     tx = compensate_rounding()
     updates, state = tx.update(jnp.float32(1e-3), tx.init(params), params)
-    assert updates.dtype == state.remainder.dtype == jnp.bfloat16
+    assert updates.dtype == state.remainder.values.dtype == jnp.bfloat16
     assert updates == 0
-    assert state.remainder == jnp.bfloat16(1e-3)
+    assert state.remainder.values == jnp.bfloat16(1e-3)
 
 
 def test_masked_leaves_are_left_alone():
@@ -127,3 +128,30 @@ def test_rod_flow_is_that_of_the_chain_before(network_loss, params):
     np.testing.assert_allclose(one.loss, other.loss, rtol=1e-5)
     distances = [t.flows["rod"].distance for t in (one, other)]
     np.testing.assert_allclose(*distances, rtol=0.05, atol=1e-6)
+
+
+def test_a_flow_adds_what_is_left_and_rounds_nothing():
+    """The remainder is no smooth variable: with it the sum of both moves by the update alone."""
+    tx = optax.chain(optax.sgd(0.1), compensate_rounding())
+    iteration = rodflow.Iteration(lambda w: jnp.sum(w**2) / 2, tx)
+    params = jnp.array([1.0, -2.0])
+    assert iteration.parity(params).opt_state[1].remainder.values is rodflow.Parity.ROUNDING
+    left = jnp.array([3e-8, -5e-8])
+    state = iteration.init(params)
+    memory = state.opt_state[1]._replace(remainder=RoundingError(left))
+    state = state._replace(opt_state=(state.opt_state[0], memory))
+    moved = iteration.increment(state)
+    np.testing.assert_array_equal(moved.opt_state[1].remainder.values, -left)
+    np.testing.assert_allclose(moved.params, -0.1 * params, rtol=1e-6)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+def test_the_stable_flow_takes_a_few_gradients_a_step(dtype, network_loss, params):
+    """What is left decays by exp(-t), which takes no more than a few solver steps for each step."""
+    params = jax.tree.map(lambda p: p.astype(dtype), params)
+    tx = optax.chain(optax.sgd(1e-2), compensate_rounding())
+    flows = {"stable": rodflow.StableFlow()}
+    tracking = rodflow.track(network_loss, tx, params, num_steps=20, warmup=5, flows=flows)
+    stable = tracking.flows["stable"]
+    assert np.all(stable.diverged_at < 0) and np.all(np.isfinite(stable.distance))
+    assert np.all(stable.gradients <= 20)

@@ -273,3 +273,15 @@ def test_shapes_depend_on_no_traced_number():
 def test_complex_parameters_are_refused():
     with pytest.raises(ValueError, match=r"would be complex64"):
         scale_by_if_shampoo(B).init(jnp.ones(2, jnp.complex64))
+
+
+@pytest.mark.slow
+def test_flows_follow_parameters_in_bfloat16():
+    """A flow widens the parameters, but the factors keep the rounding errors of narrow ones."""
+    params = {"w": jnp.array([[0.5, -0.25], [0.25, 1.0]], jnp.bfloat16)}
+    tx = rodflow.if_shampoo(0.01, batch_size=4)
+    tracking = rodflow.track(
+        lambda p: jnp.sum(p["w"] ** 2), tx, params, num_steps=10, warmup=2, every=5
+    )
+    assert all(bool(flow.diverged_at[-1] < 0) for flow in tracking.flows.values())
+    assert bool(tracking.improvement()["rod"] > 1)
