@@ -75,7 +75,7 @@ class Tracker(eqx.Module):
         integrators: An `Integrator` by the name of its flow.
         every: Optimizer steps between records.
         twins: The number of runs that start one rounding unit away.
-        observe, observe_flows: Functions of the `PhaseState` of the iterates, and at flows' centres.
+        observe, observe_flows: Functions of the `PhaseState` of iterates and of centres of flows.
         iteration: The class of the map.
 
     Raises:
