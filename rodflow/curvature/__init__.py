@@ -1,7 +1,6 @@
 """Response of a chain of transformations, and sharpness relative to the edge of stability."""
 
 from rodflow.curvature.response import Settling as Settling
-from rodflow.curvature.response import check_map as check_map
 from rodflow.curvature.response import linear_response as linear_response
 from rodflow.curvature.response import nyquist_response as nyquist_response
 from rodflow.curvature.response import oscillation as oscillation

@@ -67,7 +67,7 @@ def nyquist_response(
         0.3000
         0.1000
     """
-    check_map(iteration)
+    _check_map(iteration)
     state = iteration.check(state)
     ones = jax.tree.map(jnp.ones_like, state.params)
     settled = Settling.at_present(iteration, state).settled(ones)
@@ -75,7 +75,28 @@ def nyquist_response(
 
 
 def linear_response(iteration: AbstractIteration, state: PhaseState) -> PyTree[Array]:
-    """Return the same linearised about no gradient, where no gradient is clipped."""
+    """Return the response r as `nyquist_response` does, but linearised about no gradient.
+
+    There no gradient is clipped. Theory: docs/theory/edge.md.
+
+    Args:
+        iteration: The map of single steps.
+        state: A point of its phase space.
+
+    Returns:
+        The response in units of parameters over gradient, of the structure of the parameters.
+
+    Examples:
+        >>> import jax.numpy as jnp, optax, rodflow
+        >>> from rodflow.curvature import linear_response
+        >>> tx = optax.chain(optax.clip_by_global_norm(1.0), optax.sgd(0.5))
+        >>> iteration = rodflow.Iteration(lambda w: w**2, tx)
+        >>> state = iteration.init(jnp.array(1.0))  # with a gradient of 2, which is halved
+        >>> for response in linear_response, rodflow.nyquist_response:
+        ...     print(f"{response(iteration, state):.2f}")
+        0.50
+        0.25
+    """
     ones = jax.tree.map(jnp.ones_like, state.params)
     return jax.tree.map(lambda x: 2 * x, oscillation(iteration, state, ones).params)
 
@@ -244,7 +265,7 @@ class Settling(eqx.Module):
         return Settling(self.iteration, self.state, x, memory, self.respond)
 
 
-def check_map(iteration: object) -> None:
+def _check_map(iteration: object) -> None:
     """Raise a `ValueError` unless `iteration` is a map."""
     if not isinstance(iteration, AbstractIteration):
         raise ValueError(

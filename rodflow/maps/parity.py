@@ -83,7 +83,14 @@ class RoundingError(NamedTuple):
 
 
 def are_rounding_errors(memory: PyTree) -> PyTree[bool]:
-    """Return True on the leaves of a state that are marked as rounding errors."""
+    """Return True on the leaves of a state that are marked as rounding errors.
+
+    Examples:
+        >>> import jax.numpy as jnp
+        >>> from rodflow.maps import RoundingError, are_rounding_errors
+        >>> are_rounding_errors({"trace": jnp.ones(2), "remainder": RoundingError(jnp.ones(2))})
+        {'remainder': RoundingError(values=True), 'trace': False}
+    """
     return jax.tree.map(
         lambda node: jax.tree.map(lambda _: isinstance(node, RoundingError), node),
         memory,

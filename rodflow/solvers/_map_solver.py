@@ -50,7 +50,13 @@ class AbstractLookback(AbstractMapSolver):
 
 
 def check_solver(name: str, solver: object) -> None:
-    """Raise a `ValueError` unless a value is a Diffrax solver."""
+    """Raise a `ValueError` unless a value is a Diffrax solver.
+
+    Examples:
+        >>> import diffrax
+        >>> from rodflow.solvers import check_solver
+        >>> check_solver("solver", diffrax.Heun())
+    """
     if not isinstance(solver, diffrax.AbstractSolver):
         raise ValueError(
             f"`{name}` is {shown(solver)}; it must be an instance of a Diffrax solver, as "
