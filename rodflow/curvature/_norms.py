@@ -31,7 +31,8 @@ def with_norms_held(
         at: Its arguments at the point.
         mirrored: Those at the mirror image.
     """
-    program, shape = jax.make_jaxpr(function, return_shape=True)(*at)
+    # JAX compares functions, and methods of modules that hold tracers cannot be compared.
+    program, shape = jax.make_jaxpr(lambda *x: function(*x), return_shape=True)(*at)
     if not any(_are_sums(program.jaxpr)):
         return function
     plus, minus = _sums(program, at), _sums(program, mirrored)
