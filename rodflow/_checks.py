@@ -23,12 +23,10 @@ def check_callable(name: str, value: object) -> None:
 
 
 def check_number(name: str, value: Any) -> None:
-    """Raise a `ValueError` unless a value is a real number; a traced one passes."""
+    """Raise a `ValueError` unless a value is a real number, or an array of them for many lanes."""
     try:
         kind = jnp.result_type(value)
-        good = jnp.shape(value) == () and (
-            jnp.issubdtype(kind, jnp.floating) or jnp.issubdtype(kind, jnp.integer)
-        )
+        good = jnp.issubdtype(kind, jnp.floating) or jnp.issubdtype(kind, jnp.integer)
     except (TypeError, ValueError):
         good = False
     if not good:

@@ -143,7 +143,6 @@ ATTEMPTS = {
     "a name to observe along flows": lambda: track(observe_flows="sharpness"),
     "a seed for a key": lambda: track(key=0, twins=1),
     "a word as a seed": lambda: rodflow.SignedRod(seed="x"),
-    "several seeds": lambda: rodflow.CovarianceRod(seed=jnp.ones(3)),
     "a word as a lookahead": lambda: rodflow.SignedRod(lookahead="x"),
     "a word as a floor": lambda: EdgeFlow(floor="x"),
     "a word as a share": lambda: rodflow.CentralFlow(near="x"),

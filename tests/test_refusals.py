@@ -63,7 +63,6 @@ SENTENCES = {
     "a name to observe along flows": "`observe_flows` is 'sharpness'; it must be a function",
     "a seed for a key": "`key` is 0; it must be a random key, as jax.random.key(0) is",
     "a word as a seed": "`seed` is 'x'; it must be a real number",
-    "several seeds": "it must be a real number",
     "a word as a lookahead": "`lookahead` is 'x'; it must be a real number",
     "a word as a floor": "`floor` is 'x'; it must be a real number",
     "a word as a share": "`near` is 'x'; it must be a real number",

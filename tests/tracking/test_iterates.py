@@ -92,11 +92,7 @@ def test_distances_run_over_all_leaves():
 
 
 def test_oscillation_is_the_distance_from_the_midpoint():
-    """w[t] = 1 + t / 2 + (-1)^t / 4: its midpoints lie on the line, its oscillation is 1/4."""
-
-    def step(count):
-        return 0.5 - 0.5 * (-1.0) ** count
-
-    tracker = Tracker(lambda w: -jnp.sum(w), optax.sgd(step), {}, every=5)
-    _, seen = tracker.run(tracker.init(jnp.array([1.25])), 1)
+    """w[t] = (-1)^t / 4 along one axis, t / 2 along another: midpoints lie on that one."""
+    tracker = Tracker(lambda w: w[0] ** 2 - w[1] / 2, optax.sgd(1.0), {}, every=5)
+    _, seen = tracker.run(tracker.init(jnp.array([0.25, 0.0])), 1)
     np.testing.assert_allclose(seen.oscillation, 0.25, rtol=1e-5)

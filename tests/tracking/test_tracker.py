@@ -381,10 +381,10 @@ def test_a_loss_that_is_not_finite_later_ends_the_run():
 def test_every_step_may_be_recorded(params, network_loss):
     def run(every):
         tx = optax.sgd(0.25, momentum=0.5)
-        return rodflow.track(network_loss, tx, params, num_steps=14, every=every, flows={})
+        return rodflow.track(network_loss, tx, params, num_steps=12, every=every, flows={})
 
     dense, sparse = run(1), run(4)
-    np.testing.assert_array_equal(dense.steps, np.arange(1, 15))
+    np.testing.assert_array_equal(dense.steps, np.arange(1, 13))
     np.testing.assert_array_equal(sparse.steps, [4, 8, 12])
     np.testing.assert_allclose(sparse.loss, dense.loss[3::4], rtol=1e-6)
     np.testing.assert_allclose(sparse.mean_loss, dense.mean_loss[3::4], rtol=1e-6)

@@ -77,6 +77,7 @@ def check(found, numbers):
         np.testing.assert_allclose(found[name], numbers[name], rtol=0.02, atol=1e-6, err_msg=name)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("key", KEYS)
 def test_every_key_matters(key):
     numbers = by_hand(*overrides())
