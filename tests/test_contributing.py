@@ -61,6 +61,7 @@ def test_tests_of_the_examples_pass(copy):
     assert f"{len(tests)} passed" in said
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("command", COMMANDS)
 def test_commands_of_the_examples_run(copy, command):
     python, *arguments = command.split()

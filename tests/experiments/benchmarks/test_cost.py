@@ -1,3 +1,5 @@
+import pytest
+
 from experiments.benchmarks import cost as benchmark
 
 
@@ -6,6 +8,7 @@ def test_a_flow_costs_what_it_adds_to_the_iterates():
     assert benchmark.entries(seconds) == [0.25, 1.25, 5.0, 3.0]
 
 
+@pytest.mark.slow
 def test_the_programs_that_are_timed_differ_by_their_flows(quadratic, monkeypatch):
     def once(runs):
         flows = {name: list(run()[1].flows) for name, run in runs.items()}

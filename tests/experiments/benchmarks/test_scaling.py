@@ -56,6 +56,7 @@ def test_an_accelerator_is_measured_as_it_is(tmp_path, monkeypatch):
     assert lanes.columns == ["lanes", "1 device", "MB, 1 device"]
 
 
+@pytest.mark.slow
 def test_lanes_and_costs_are_measured_on_every_size(quadratic, monkeypatch):
     monkeypatch.setattr(scaling, "LANES", (1, 8))
     monkeypatch.setattr(scaling, "STEPS", (2,))

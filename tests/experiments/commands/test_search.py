@@ -83,6 +83,7 @@ def test_remarks_at_the_beginning_of_a_table_stay(tmp_path):
     assert search.remarks(path) == "# by hand\n# all of it\n"
 
 
+@pytest.mark.slow
 def test_a_climb_finds_the_edge_of_a_linear_network():
     config = search.configuration.load(
         ["optimizer=gd", "model.depth=0", "data.size=20", "every=2", "num_steps=24", "warmup=2"]

@@ -28,6 +28,7 @@ def test_the_ends_of_the_rod_are_the_iterates(run):
     assert error < 0.25 * np.abs(run.iterates[: edge.DRAWN, 0]).max()
 
 
+@pytest.mark.slow
 def test_the_command_draws_1600_pixels_the_same_every_time(run, tmp_path):
     main(["--edge", str(tmp_path / "edge.png")])
     content = (tmp_path / "edge.png").read_bytes()

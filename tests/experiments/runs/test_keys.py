@@ -140,6 +140,7 @@ def test_the_main_job_is_what_its_keys_say():
     check(single.run(config, lambda *told: None).isel(seed=0), by_hand(*overrides()))
 
 
+@pytest.mark.slow
 def test_lanes_of_a_sweep_are_what_their_keys_say(tmp_path):
     axes = "sweep.axes=['optimizer.learning_rate=.1,.3','kappa=.2,.4','seed=1,7']"
     swept = sweep.sweep_of(configuration.load_sweep([*overrides(), axes]), tmp_path)
@@ -149,6 +150,7 @@ def test_lanes_of_a_sweep_are_what_their_keys_say(tmp_path):
     check(found.sel(learning_rate=0.1, kappa=0.4, seed=1), by_hand(*other))
 
 
+@pytest.mark.slow
 def test_seeds_of_a_cell_are_what_their_keys_say(tmp_path):
     found = cells.run(cell_in(tmp_path))
     for seed in (1, 7):

@@ -220,6 +220,7 @@ class Hosts:
         return results.load(self.folder / "results.nc")
 
 
+@pytest.mark.slow
 def test_the_host_that_survives_finishes_the_sweep(tmp_path):
     axis = "sweep.axes=['seed=linear(0,19,20)']"
     hosts = Hosts(tmp_path, tmp_path, axis, "sweep.segment=2", made_up=True, pause=0.3)
