@@ -10,8 +10,11 @@ from typing import Any
 import jax
 import numpy as np
 
-# Gradients of a step that only a solver takes which has used up its steps.
-_STIFF = 1000
+from rodflow.solvers import Integrator
+
+# A solver that has used up its steps has taken as many gradients a step, at least. Records do not
+# tell how many it had: a flow with another `max_steps` is told to have run away below the default.
+_STIFF = Integrator._field_defaults["max_steps"]
 _NO_BETTER = 0.9, 1.1
 
 
