@@ -32,7 +32,7 @@ run study sweep search report bench: $(STAMP)
 	$(BIN)/python -m experiments $@ $(ARGS)
 
 results: $(STAMP)
-	$(BIN)/python -m experiments results $(WHAT)
+	$(BIN)/python -m experiments results $(WHAT) $(ARGS)
 
 test: $(STAMP)
 	$(BIN)/python -m pytest -n 2 $(ARGS)
