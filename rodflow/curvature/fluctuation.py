@@ -121,8 +121,13 @@ class FluctuationMeter(eqx.Module):
             params: The parameters, or any pytree of arrays of their shapes.
         """
         k = self.vectors
-        keys = iter(jax.random.split(jax.random.key(0), 1 + len(jax.tree.leaves(params))))
-        drawn = jax.tree.map(lambda p: jax.random.normal(next(keys), (k, *p.shape)), params)
+        leaves = jax.tree.leaves(params)
+        keys = iter(jax.random.split(jax.random.key(0), 1 + len(leaves)))
+        # Nearly orthonormal: sharded parameters need no product of vectors here.
+        length = max(1, sum(leaf.size for leaf in leaves)) ** 0.5
+        drawn = jax.tree.map(
+            lambda p: jax.random.normal(next(keys), (k, *p.shape), jnp.float32) / length, params
+        )
         zeros = jax.tree.map(lambda p: jnp.zeros(p.shape, jnp.float32), params)
         small = jnp.zeros((k, k), jnp.float32)
         return FluctuationState(
@@ -130,7 +135,7 @@ class FluctuationMeter(eqx.Module):
             mean_updates=zeros,
             mean_grads=zeros,
             products=jax.tree.map(jnp.zeros_like, drawn),
-            directions=_orthonormal(drawn, drawn),
+            directions=drawn,
             last=jnp.zeros(k, jnp.float32),
             cross=small,
             spread=small,
