@@ -1,7 +1,7 @@
 """The fluctuation meter against the Hessian: small networks, optimizers and batch sizes.
 
 Batches are drawn independently, with replacement. The Hessian is that of the loss of all samples at
-the iterates, by Lanczos iteration in the metric of the chain, at five places of the second half of
+the iterates, by Lanczos iteration in the metric of the chain, at three places of the second half of
 training; the meter's reading there is that of its last renewal.
 """
 
@@ -21,7 +21,7 @@ from experiments.analysis.table import Table
 from experiments.benchmarks import Note
 from experiments.configuration import config
 
-SAMPLES, STEPS, PLACES = 512, 1000, 5
+SAMPLES, STEPS, PLACES = 512, 800, 3
 NETWORKS = {"mlp": ["model=mlp", "model.depth=2"], "cnn": ["model=cnn"], "vit": ["model=vit"]}
 OPTIMIZERS: dict[str, Callable[[float], optax.GradientTransformation]] = {
     "sgd": optax.sgd,

@@ -168,7 +168,9 @@ class _Monitor:
         grads = updates if extra_args.get("grad") is None else extra_args["grad"]
         tx = optax.with_extra_args_support(self.observed)
         updates, inner_state = tx.update(updates, state.inner_state, params, **extra_args)
-        after = optax.apply_updates(params, updates)
+        # What meters compute stays apart from the update, whose rounding it could change otherwise.
+        params, taken, grads = jax.lax.optimization_barrier((params, updates, grads))
+        after = optax.apply_updates(params, taken)
         # The step that is taken is what rounding leaves of the updates.
         step = jax.tree.map(lambda a, p: a.astype(jnp.float32) - p, after, params)
         value, value_fn = extra_args.get("value"), extra_args.get("value_fn")

@@ -36,17 +36,16 @@ def loss(params):
 
 def trained(tx, steps, params=START, **given):
     """Return what each step leaves behind: updates, state and parameters."""
-    tx = optax.with_extra_args_support(tx)
+    if not isinstance(tx, optax.MultiSteps):
+        tx = optax.with_extra_args_support(tx)
 
     @jax.jit
-    @chex.assert_max_traces(n=1)
     def step(params, state):
         value, grads = jax.value_and_grad(loss)(params)
         extra = {"value": value, "grad": grads, "value_fn": loss} | given
         updates, state = tx.update(grads, state, params, **extra)
         return optax.apply_updates(params, updates), state, updates
 
-    chex.clear_trace_counter()
     state, seen = tx.init(params), []
     for _ in range(steps):
         params, state, updates = step(params, state)
@@ -56,12 +55,32 @@ def trained(tx, steps, params=START, **given):
 
 @pytest.mark.parametrize("name", CHAINS)
 def test_updates_are_those_of_the_optimizer_bit_by_bit(name):
-    plain = trained(CHAINS[name](), 7)
-    watched = trained(rodflow.monitored(CHAINS[name](), **EVERYTHING), 7)
-    for (updates, state, params), (same, monitored, others) in zip(plain, watched, strict=True):
-        chex.assert_trees_all_equal(same, updates)
-        chex.assert_trees_all_equal(others, params)
+    inner = CHAINS[name]()
+    # A line search has no effective sharpness, which a model refuses to read.
+    arguments = {"every": 2} if name == "line search" else EVERYTHING
+    watched = rodflow.monitored(inner, **arguments)
+    gradient = jax.jit(jax.value_and_grad(loss))
+
+    def updated(tx):
+        given = optax.with_extra_args_support(tx)
+
+        @jax.jit
+        def update(grads, state, params, value):
+            extra = {"value": value, "grad": grads, "value_fn": loss}
+            return given.update(grads, state, params, **extra)
+
+        return update
+
+    plain, same = updated(inner), updated(watched)
+    params, state, monitored = START, inner.init(START), watched.init(START)
+    for _ in range(7):
+        value, grads = gradient(params)
+        updates, state = plain(grads, state, params, value)
+        others, monitored = same(grads, monitored, params, value)
+        chex.assert_trees_all_equal(others, updates)
         chex.assert_trees_all_equal(monitored.inner_state, state)
+        params = optax.apply_updates(params, updates)
+    assert name == "line search" or same._cache_size() == 1
 
 
 def test_readings_are_those_of_the_pure_functions_when_they_are_due():
