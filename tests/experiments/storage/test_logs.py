@@ -61,5 +61,5 @@ def test_what_is_no_log_is_refused(tmp_path, name, text, sentence):
 def test_bytes_that_are_no_text_are_refused(tmp_path):
     path = tmp_path / "run.csv"
     path.write_bytes(b"step,loss\n\xff\xfe\x00,1\n")
-    with pytest.raises(ValueError, match="run.csv: no text of lines"):
+    with pytest.raises(ValueError, match=r"run\.csv: no text of lines"):
         logs.read(path)
