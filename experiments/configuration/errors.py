@@ -42,6 +42,8 @@ def told_in_one_line() -> Iterator[None]:
     """Turn a mistake of the user into a `ValueError` of one line."""
     try:
         yield
+    except BrokenPipeError:  # no mistake: whoever read the output has enough
+        raise
     except USER_ERRORS as error:
         raise ValueError(one_line(error)) from None
 
@@ -51,6 +53,8 @@ def reported_in_one_line() -> Iterator[None]:
     """Turn a mistake of the user into one line on standard error and exit code 1."""
     try:
         yield
+    except BrokenPipeError:  # no mistake: whoever read the output has enough
+        raise
     except USER_ERRORS as error:
         if _TRACEBACKS_WANTED:
             raise

@@ -16,7 +16,7 @@ from experiments.configuration import config as configuration
 from experiments.report import cells, maps
 from experiments.report.published import Circumstances, Published
 from experiments.storage.job import seconds_beside
-from experiments.studies.study import shown_of
+from experiments.studies.study import shown_of, study_of
 
 IDLE = ("grid.workers", "grid.segment")
 """Keys that no number depends on."""
@@ -30,7 +30,7 @@ def finished(folder: Path) -> bool:
 def made(name: str, answers: str, folder: Path) -> tuple[Published, xr.Dataset | None]:
     """Make the content of a file of results, and return the data set to draw from beside it.
 
-    That is the data set of a study, or of the grid of models what its onset is drawn from.
+    That is what a study shows, or of the grid of models what its onset is drawn from.
 
     Args:
         name: of a file of `configs/study/`.
@@ -60,7 +60,7 @@ def made(name: str, answers: str, folder: Path) -> tuple[Published, xr.Dataset |
     published = Published(
         name, shown.title, **shared, tables=tables, findings=shown.findings, numbers=minutes
     )
-    return published, found[0]
+    return published, study_of(found[0]).shown_part(found[0])
 
 
 def _of_grid(

@@ -1,8 +1,9 @@
-"""Files that are either whole or absent, and documents that know when they are damaged."""
+"""Files that are either whole or absent, and documents that know when they are changed."""
 
 import hashlib
 import json
 import os
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -64,6 +65,30 @@ def load(path: Path) -> tuple[dict[str, Any], bytes]:
     if not intact:
         raise ValueError(f"{path} is damaged; delete it and repeat the command")
     return document, payload
+
+
+def with_checksum(content: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what a JSON file is to hold with the checksum of all of it as its last entry."""
+    return {**content, "sha256": _checksum(_canonical(content))}
+
+
+def without_checksum(content: Any) -> dict[str, Any]:
+    """Return what a JSON file holds without its checksum.
+
+    Raises:
+        ValueError: something in it is not as it was when the checksum was made.
+    """
+    if not isinstance(content, dict):
+        raise ValueError("it holds no object")
+    rest = {key: value for key, value in content.items() if key != "sha256"}
+    if content.get("sha256") != _checksum(_canonical(rest)):
+        raise ValueError("its content does not have its checksum")
+    return rest
+
+
+def _canonical(content: Mapping[str, Any]) -> bytes:
+    """Write JSON in the one way that does not depend on its layout."""
+    return json.dumps(content, sort_keys=True, separators=(",", ":"), allow_nan=False).encode()
 
 
 def _checksum(content: bytes) -> str:

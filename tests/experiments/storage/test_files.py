@@ -3,7 +3,7 @@ import os
 
 import pytest
 
-from experiments.storage.files import write_atomically
+from experiments.storage.files import with_checksum, without_checksum, write_atomically
 
 
 def test_replaces_the_old_file(tmp_path):
@@ -41,3 +41,24 @@ def test_names_the_file_whose_folder_is_missing(tmp_path):
     with pytest.raises(FileNotFoundError) as caught:
         write_atomically(path, b"")
     assert caught.value.filename == str(path)
+
+
+def test_a_checksum_is_of_the_content_and_not_of_its_layout():
+    content = {"a": [1.5, None, "x"], "b": {"d": 1, "c": 2}}
+    sealed = with_checksum(content)
+    assert list(sealed) == ["a", "b", "sha256"] and without_checksum(sealed) == content
+    turned = {"b": {"c": 2, "d": 1}, "sha256": sealed["sha256"], "a": [1.5, None, "x"]}
+    assert without_checksum(turned) == content
+
+
+@pytest.mark.parametrize(
+    "changed", [{"a": [1.5, None, "y"]}, {"a": [1.25, None, "x"]}, {"c": 1}, {"sha256": "0" * 64}]
+)
+def test_content_that_was_changed_does_not_have_its_checksum(changed):
+    with pytest.raises(ValueError, match="does not have its checksum"):
+        without_checksum(with_checksum({"a": [1.5, None, "x"]}) | changed)
+
+
+def test_content_without_a_checksum_is_not_taken():
+    with pytest.raises(ValueError, match="does not have its checksum"):
+        without_checksum({"a": 1})
