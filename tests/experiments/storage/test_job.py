@@ -9,6 +9,7 @@ import xarray as xr
 
 from experiments.storage import files, results
 from experiments.storage.job import Job, Kind, provenance, seconds_beside
+from experiments.storage.locks import claimed
 
 IDENTITY = {"lanes": "2", "run": "loss: squared\nsteps: 4\n"}
 PIECE = xr.Dataset({"loss": ("step", np.arange(4.0))}, attrs={"unit": "1"})
@@ -183,6 +184,21 @@ def test_two_jobs_do_not_work_in_one_folder(tmp_path):
         pytest.fail("never at work")
     with other.working():
         pass
+
+
+def test_a_job_that_another_process_ends_before_the_lock_is_taken_is_read(tmp_path, monkeypatch):
+    """Looked at once only, before the lock, it would be computed a second time."""
+    slow, fast = job(tmp_path), job(tmp_path)
+
+    def after_the_other(path, wait=False):
+        monkeypatch.undo()
+        with fast.working():
+            fast.finish(PIECE, 5.0)
+        return claimed(path, wait)
+
+    monkeypatch.setattr("experiments.storage.job.claimed", after_the_other)
+    with slow.working(wait=True) as whole:
+        xr.testing.assert_equal(whole, PIECE)
 
 
 def test_a_job_that_fails_before_it_has_anything_leaves_nothing(tmp_path):
