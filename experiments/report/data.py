@@ -7,6 +7,8 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
+from experiments.storage.files import check_sum, summed
+
 DIGITS = 4  # of every number that was measured: more cannot be seen
 
 
@@ -17,12 +19,20 @@ def text(dataset: xr.Dataset) -> str:
         "coords": {str(k): _entry(x, exact=True) for k, x in dataset.coords.items()},
         "data_vars": {str(k): _entry(x) for k, x in dataset.data_vars.items()},
     }
-    return json.dumps(content, separators=(",", ":"), allow_nan=False) + "\n"
+    return json.dumps(summed(content), separators=(",", ":"), allow_nan=False) + "\n"
 
 
 def load(path: Path) -> xr.Dataset:
-    """Read a data set."""
-    read = json.loads(path.read_text(encoding="utf-8"))
+    """Read a data set.
+
+    Raises:
+        FileNotFoundError: there is none.
+        ValueError: it is damaged.
+    """
+    try:
+        read = check_sum(path, json.loads(path.read_text(encoding="utf-8")))
+    except ValueError as error:
+        raise ValueError(f"{path} is no data set ({error})") from error
     variables, coords = (
         {name: (x["dims"], np.array(x["data"], x["dtype"])) for name, x in read[part].items()}
         for part in ("data_vars", "coords")

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from experiments.analysis.table import Cell, Table, shown
-from experiments.storage.files import write_atomically
+from experiments.storage.files import check_sum, summed, write_atomically
 
 FOLDER = Path(__file__).resolve().parents[2] / "results"
 DIGITS = 4  # of measured numbers: no further one is the same in a second run
@@ -129,7 +129,7 @@ def load(name: str, folder: Path = FOLDER) -> Published:
     if not path.exists():
         raise FileNotFoundError(f"{path} is missing; make it with: {command_for(name)}")
     try:
-        read = json.loads(path.read_text(encoding="utf-8"))
+        read = check_sum(path, json.loads(path.read_text(encoding="utf-8")))
         return Published(
             read["name"],
             read["answers"],
@@ -163,7 +163,7 @@ def text(published: Published) -> str:
     content["tables"] = {key: _entry(table) for key, table in published.tables.items()}
     if published.cells:
         content["cells"] = _entry(published.cells)
-    return _indented(content) + "\n"
+    return _indented(summed(content)) + "\n"
 
 
 def rounded(value: Cell) -> Cell:

@@ -1,9 +1,11 @@
 import errno
+import json
 import os
 
 import pytest
+import yaml
 
-from experiments.storage.files import write_atomically
+from experiments.storage.files import check_sum, load_text, save_text, summed, write_atomically
 
 
 def test_replaces_the_old_file(tmp_path):
@@ -41,3 +43,23 @@ def test_names_the_file_whose_folder_is_missing(tmp_path):
     with pytest.raises(FileNotFoundError) as caught:
         write_atomically(path, b"")
     assert caught.value.filename == str(path)
+
+
+def test_a_text_is_read_as_it_was_written_and_with_a_comment_for_people(tmp_path):
+    path = tmp_path / "config.yaml"
+    save_text(path, "a: 1\nb: é\n")
+    assert load_text(path) == "a: 1\nb: é\n"
+    assert path.read_text().startswith("a: 1\nb: é\n# sha256 of all above: ")
+    assert yaml.safe_load(path.read_text()) == {"a": 1, "b": "é"}
+    path.write_text("by: hand\n")
+    assert load_text(path) == "by: hand\n"
+
+
+def test_a_checksum_is_of_the_content_and_not_of_its_layout(tmp_path):
+    content = {"b": [1.5, None], "a": {"x": "é"}}
+    whole = summed(content)
+    assert list(whole) == ["b", "a", "checksum"]
+    turned = dict(reversed(json.loads(json.dumps(whole, indent=1)).items()))
+    assert check_sum(tmp_path, turned) == content == check_sum(tmp_path, content)
+    with pytest.raises(ValueError, match="is damaged; delete it and repeat"):
+        check_sum(tmp_path, whole | {"b": [1.25, None]})

@@ -8,6 +8,7 @@ import pytest
 import xarray as xr
 
 from experiments.storage import files, results
+from experiments.storage.files import load_text
 from experiments.storage.job import Job, Kind, provenance, seconds_beside
 from experiments.storage.locks import claimed
 
@@ -53,7 +54,7 @@ def contents(folder):
 
 def test_everything_comes_back(begun):
     assert names(begun.folder) == {".lock", "job.json", "config.yaml", "checkpoint", "pieces"}
-    assert (begun.folder / "config.yaml").read_text() == "of: tests\n"
+    assert load_text(begun.folder / "config.yaml") == "of: tests\n"
     again = job(begun.folder)
     assert again.check() is None and again.complete == 2
     piece, seconds = again.load("1")
@@ -74,7 +75,7 @@ def test_results_say_what_they_are_and_are_all_that_is_left(ended):
     xr.testing.assert_equal(found, PIECE)
     with ended.working("another: text\n") as whole:
         xr.testing.assert_identical(whole, found)
-    assert (ended.folder / "config.yaml").read_text() == "of: tests\n"
+    assert load_text(ended.folder / "config.yaml") == "of: tests\n"
     taken = seconds_beside(ended.folder / "results.nc", found)
     assert taken["seconds"] == 5.0 and taken["per_step"] == {"iterates": 0.5}
     assert taken["measured"]["versions"]["jax"] == jax.__version__
