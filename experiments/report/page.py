@@ -17,12 +17,12 @@ from experiments.analysis import summary
 from experiments.analysis.numbers import number
 from experiments.analysis.style import rendered, style
 from experiments.analysis.verdicts import representative
-from experiments.report import sweeps, tables
+from experiments.report import data, sweeps, tables
 from experiments.report.cells import slugs
 from experiments.report.maps import colour
 from experiments.report.markup import Node, document, node
 from experiments.report.series import series
-from experiments.studies.study import Shown
+from experiments.studies.study import Shown, study_of
 
 Drawn = tuple[Shown, Mapping[str, Figure]]
 """A study with its figures by name."""
@@ -106,11 +106,14 @@ def section(name: str, row: str, cell: xr.Dataset) -> Node:
 
 
 def study_section(shown: Shown, figures: Mapping[str, Figure]) -> Node:
-    """Make the section of a study: its findings, tables and figures."""
+    """Make the section of a study: its findings, tables and figures, and the data of these."""
     images = {
         name: "data:image/png;base64," + b64encode(rendered(figure, "png")).decode()
         for name, figure in figures.items()
     }
+    drawn = data.text(study_of(shown.results).shown_part(shown.results), packed=False)
+    folder = str(shown.results.attrs.get("folder", "study"))
+    link = {"href": f"data:application/gzip;base64,{_packed(drawn)}"}
     return node(
         "section",
         node("h2", shown.title),
@@ -118,6 +121,7 @@ def study_section(shown: Shown, figures: Mapping[str, Figure]) -> Node:
         node("ul", *(node("li", sentence) for sentence in shown.findings)),
         *(node("div", tables.plain(table), class_="wide") for table in shown.tables),
         *(node("img", src=image, alt=name, class_="figure") for name, image in images.items()),
+        node("p", node("a", "data of these figures (JSON)", download=f"{folder}.json.gz", **link)),
         _configuration(shown.results),
     )
 
@@ -125,9 +129,9 @@ def study_section(shown: Shown, figures: Mapping[str, Figure]) -> Node:
 def sweep_section(sweep: xr.Dataset) -> Node:
     """Make the section of a sweep: its lanes in a sentence, its figure, and the data of that."""
     image = b64encode(rendered(sweeps.figure(sweep), "png")).decode()
-    data = b64encode(sweeps.csv(sweep).encode()).decode()
+    numbers = b64encode(sweeps.csv(sweep).encode()).decode()
     folder = str(sweep.attrs.get("folder", "sweep"))
-    link = {"href": f"data:text/csv;base64,{data}", "download": f"{folder}.csv"}
+    link = {"href": f"data:text/csv;base64,{numbers}", "download": f"{folder}.csv"}
     return node(
         "section",
         node("h2", f"Sweep: {sweep.attrs['title']}"),
@@ -176,7 +180,7 @@ def _button(text: str, class_: str) -> Node:
 
 
 def _packed(source: str) -> str:
-    """Compress a script, the same every time; the page unpacks it."""
+    """Compress a text, the same every time; the page unpacks its scripts."""
     return b64encode(gzip.compress(source.encode(), mtime=0)).decode()
 
 
