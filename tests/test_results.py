@@ -14,12 +14,18 @@ from experiments.benchmarks import PARTS
 from experiments.commands.results import LARGEST
 from experiments.configuration.config import CONFIGS
 from experiments.report import data, published
+from experiments.studies.study import shown_of
 
 DOCS = Path(__file__).parents[1] / "docs"
 KEPT = sorted(published.FOLDER.glob("*.json"))
 FILES = [path for path in KEPT if not path.name.endswith(".data.json")]
 DATA = [path for path in KEPT if path.name.endswith(".data.json")]
 STUDIES = {path.stem for path in (CONFIGS / "study").glob("*.yaml")}
+QUESTIONS = [  # those for accelerators aside, which have the figures of the smaller ones
+    path.stem
+    for path in sorted((CONFIGS / "study").glob("*.yaml"))
+    if "_target_:" in path.read_text() and not path.stem.endswith("_large")
+]
 FIELDS = {
     *("name", "answers", "command", "commits", "date", "machine", "versions"),
     *("findings", "numbers", "tables"),
@@ -95,3 +101,9 @@ def test_a_number_that_a_page_quotes_exists(page, name, key):
 def test_a_table_that_a_page_shows_exists(page, name, table):
     found = published.load(name)
     assert found.table(table.strip()) if table.strip() else found.tables
+
+
+@pytest.mark.parametrize("name", QUESTIONS)
+def test_the_gallery_shows_the_figures_of_a_study(name):
+    assert f'study("{name}")' in PAGES["gallery.md"]
+    assert shown_of(data.load(published.FOLDER / f"{name}.data.json")).draws

@@ -7,6 +7,7 @@ entry of a file is a checksum of all others.
 
 import bz2
 import json
+import math
 from base64 import b64decode, b64encode
 from pathlib import Path
 from typing import Any
@@ -20,12 +21,19 @@ DIGITS = 4  # of every number that was measured: more cannot be seen
 LARGE = 500  # numbers: fewer take less space as they are
 
 
-def text(dataset: xr.Dataset) -> str:
-    """Write a data set as JSON; infinite numbers and NaN are texts in it."""
+def text(dataset: xr.Dataset, packed: bool = True) -> str:
+    """Write a data set as JSON; infinite numbers and NaN are texts in it.
+
+    Args:
+        dataset: with numbers, texts and truth values.
+        packed: False to leave large variables as they are, as `xarray.Dataset.from_dict` reads
+            them.
+    """
+    least = LARGE if packed else math.inf
     content = {
         "attrs": {str(key): _plain(value) for key, value in dataset.attrs.items()},
-        "coords": {str(k): _entry(x, exact=True) for k, x in dataset.coords.items()},
-        "data_vars": {str(k): _entry(x) for k, x in dataset.data_vars.items()},
+        "coords": {str(k): _entry(x, least, exact=True) for k, x in dataset.coords.items()},
+        "data_vars": {str(k): _entry(x, least) for k, x in dataset.data_vars.items()},
     }
     lines = [f"{json.dumps(k)}: {_short(x)}" for k, x in with_checksum(content).items()]
     return "{\n" + ",\n".join(lines) + "\n}\n"
@@ -48,12 +56,12 @@ def load(path: Path) -> xr.Dataset:
     return xr.Dataset(variables, coords, read["attrs"])
 
 
-def _entry(values: xr.DataArray, exact: bool = False) -> dict[str, Any]:
+def _entry(values: xr.DataArray, least: int | float, exact: bool = False) -> dict[str, Any]:
     array = values.values
     kind = "str" if array.dtype.kind in "OU" else str(array.dtype)
     content = _rounded(array) if array.dtype.kind == "f" and not exact else array.tolist()
     entry = {"dims": list(values.dims), "dtype": kind}
-    if array.size < LARGE:
+    if array.size < least:
         return entry | {"data": content}
     packed = b64encode(bz2.compress(_short(content).encode())).decode()
     return entry | {"packed": packed}

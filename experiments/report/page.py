@@ -17,12 +17,12 @@ from experiments.analysis import summary
 from experiments.analysis.numbers import number
 from experiments.analysis.style import rendered, style
 from experiments.analysis.verdicts import representative
-from experiments.report import logs, sweeps, tables
+from experiments.report import data, logs, sweeps, tables
 from experiments.report.cells import slugs
 from experiments.report.maps import colour
 from experiments.report.markup import Node, document, node
 from experiments.report.series import series
-from experiments.studies.study import Shown
+from experiments.studies.study import Shown, study_of
 
 Drawn = tuple[Shown, Mapping[str, Figure]]
 """A study with its figures by name."""
@@ -110,11 +110,14 @@ def section(name: str, row: str, cell: xr.Dataset) -> Node:
 
 
 def study_section(shown: Shown, figures: Mapping[str, Figure]) -> Node:
-    """Make the section of a study: its findings, tables and figures."""
+    """Make the section of a study: its findings, tables and figures, and the data of these."""
     images = {
         name: "data:image/png;base64," + b64encode(rendered(figure, "png")).decode()
         for name, figure in figures.items()
     }
+    drawn = data.text(study_of(shown.results).shown_part(shown.results), packed=False)
+    folder = str(shown.results.attrs.get("folder", "study"))
+    link = {"href": f"data:application/gzip;base64,{_packed(drawn)}"}
     return node(
         "section",
         node("h2", shown.title),
@@ -122,6 +125,7 @@ def study_section(shown: Shown, figures: Mapping[str, Figure]) -> Node:
         node("ul", *(node("li", sentence) for sentence in shown.findings)),
         *(node("div", tables.plain(table), class_="wide") for table in shown.tables),
         *(node("img", src=image, alt=name, class_="figure") for name, image in images.items()),
+        node("p", node("a", "data of these figures (JSON)", download=f"{folder}.json.gz", **link)),
         _configuration(shown.results),
     )
 
@@ -152,10 +156,10 @@ def log_section(log: xr.Dataset) -> Node:
     )
 
 
-def _figure(figure: Figure, data: str, name: str) -> list[Node]:
+def _figure(figure: Figure, numbers: str, name: str) -> list[Node]:
     """Make an image of a figure, and a link to its data."""
     image = b64encode(rendered(figure, "png")).decode()
-    text = b64encode(data.encode()).decode()
+    text = b64encode(numbers.encode()).decode()
     link = {"href": f"data:text/csv;base64,{text}", "download": f"{name}.csv"}
     return [
         node("img", src=f"data:image/png;base64,{image}", alt=name, class_="figure"),
@@ -200,7 +204,7 @@ def _button(text: str, class_: str) -> Node:
 
 
 def _packed(source: str) -> str:
-    """Compress a script, the same every time; the page unpacks it."""
+    """Compress a text, the same every time; the page unpacks its scripts."""
     return b64encode(gzip.compress(source.encode(), mtime=0)).decode()
 
 

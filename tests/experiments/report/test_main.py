@@ -1,9 +1,11 @@
 """The report as its reader meets it: from the command line, and in a browser."""
 
+import gzip
 import json
 import re
 import shutil
 import subprocess
+from base64 import b64decode
 from datetime import datetime
 from html.parser import HTMLParser
 
@@ -186,6 +188,16 @@ def test_two_runs_of_one_study_are_told_apart_by_their_folders(another_study, tm
     texts = [page.study_section(each, {}).findtext("p") or "" for each in studies]
     assert [text.partition(" · ")[0] for text in texts] == ["folder first", "folder second"]
     assert f"**{Rectification.title}** (second)" in output.markdown([runs])
+
+
+def test_the_data_of_the_figures_of_a_study_can_be_kept(another_study):
+    shown = Page(page.render([], [drawn(another_study)]))
+    (link,) = (a for _, a in shown.attributes if a.get("download") == "study.json.gz")
+    content = link["href"].removeprefix("data:application/gzip;base64,")
+    kept = xr.Dataset.from_dict(json.loads(gzip.decompress(b64decode(content))))
+    assert set(kept.data_vars) == set(another_study.data_vars)
+    for name, values in another_study.data_vars.items():
+        np.testing.assert_allclose(kept[name].astype(float), values, rtol=1e-3)
 
 
 @pytest.mark.parametrize("shown", [["--markdown"], ["--no-figures"]])
