@@ -183,9 +183,9 @@ class Hosts:
         self.program = MADE_UP * made_up + JOURNAL.replace("PAUSE", str(pause))
         place.mkdir(exist_ok=True)
 
-    def start(self, *overrides, **options):
+    def start(self, *overrides, program=None, **options):
         return subprocess.Popen(
-            [sys.executable, "-c", self.program, *self.overrides, *overrides],
+            [sys.executable, *(program or ("-c", self.program)), *self.overrides, *overrides],
             **options,
             cwd=self.place,
             env=self.environment,
@@ -311,20 +311,22 @@ def test_twenty_interrupts_change_no_bit(tmp_path, uninterrupted):
     heeding = dict(preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler))
     draw = random.Random(0)
     for number in range(20):
-        process = hosts.start(**heeding)
         if number % 5:
+            process = hosts.start(**heeding)
             hosts.wait_for_work(process, draw.uniform(0, 1))
-        else:
-            time.sleep(draw.uniform(0.5, 3))
+        else:  # the application itself, while it imports JAX and looks for what there is
+            process = hosts.start(program=("-m", "experiments", "sweep"), **heeding)
+            while "jaxlib" not in Path(f"/proc/{process.pid}/maps").read_text():
+                time.sleep(0.01)
+            time.sleep(draw.uniform(0, 2))
         before = len(list(hosts.folder.glob("pieces/*.nc")))
         process.send_signal(signal.SIGINT)
-        if number % 4 == 3:
+        if number % 4 == 3 and number % 5:
             time.sleep(draw.uniform(0, 0.4))
             process.send_signal(signal.SIGINT)
         _, err = process.communicate(timeout=300)
-        assert process.returncode in (130, -signal.SIGINT), (number, err)
-        assert err.endswith((SAID.decode(), "interrupted\n")) or number % 5 == 0, (number, err)
-        assert "Segmentation" not in err
+        assert process.returncode == 130, (number, err)
+        assert err in {SAID.decode(), SAID.decode() + "interrupted\n", "interrupted\n"}
         assert len(list(hosts.folder.glob("pieces/*.nc"))) >= before
     assert not (hosts.folder / "results.nc").exists()
     hosts.end(hosts.start())
