@@ -46,4 +46,9 @@ def unread(run: Callable[[], None]) -> None:
 
 
 if __name__ == "__main__":
-    unread(lambda: main(sys.argv[1:]))
+    try:
+        unread(lambda: main(sys.argv[1:]))
+    except KeyboardInterrupt:
+        sys.stderr.write("interrupted
+")
+        raise SystemExit(130) from None
