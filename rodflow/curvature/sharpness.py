@@ -21,7 +21,7 @@ from jax.flatten_util import ravel_pytree
 from jaxtyping import Array, Bool, Float, PyTree
 
 from rodflow._checks import check_count
-from rodflow.curvature.response import Settling
+from rodflow.curvature.settling import Settling
 from rodflow.linalg.lanczos import largest_eigenvalues
 from rodflow.linalg.trees import coins_like, normal_like
 from rodflow.maps.iteration import Iteration, PhaseState
