@@ -3,6 +3,8 @@
 One unit of flow time is one optimizer step.
 """
 
+from rodflow.curvature.edge import Edge as Edge
+from rodflow.curvature.edge import edge as edge
 from rodflow.curvature.response import nyquist_response as nyquist_response
 from rodflow.curvature.sharpness import effective_sharpness as effective_sharpness
 from rodflow.curvature.sharpness import sharpness as sharpness

@@ -8,7 +8,7 @@ from typing import Any
 import equinox as eqx
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Bool, Float, PyTree
+from jaxtyping import Array, Float, PyTree
 
 from rodflow.curvature._norms import with_norms_held
 from rodflow.linalg.trees import norm
@@ -124,8 +124,11 @@ class Settling(eqx.Module):
         zeros = jax.tree.map(jnp.zeros_like, still.params)
         return moving, jax.linearize(increment, moving, zeros)[1]
 
-    def explains(self) -> Bool[Array, ""]:
-        """Return True if the linear response gives the step of the present gradient, to 5 %."""
+    def explained(self) -> PhaseState:
+        """Return True where the linear response gives the step of the present gradient, to 5 %.
+
+        Each leaf that oscillates has its own answer; all others are None.
+        """
         there, grads = self._present()
         oscillates = _are(self.iteration.parity(self.state.params), Parity.OSCILLATING)
         still, moving = self._still(self.memory), eqx.filter(there, oscillates)
@@ -138,8 +141,7 @@ class Settling(eqx.Module):
             unit = 8 * jnp.finfo(z.dtype).eps  # an increment is a difference, which is rounded
             return norm(a - b) <= _EXPLAINED * norm(a) + unit * norm(z)
 
-        found = [eqx.filter(tree, oscillates) for tree in (actual, linear, there)]
-        return jnp.all(jnp.stack(jax.tree.leaves(jax.tree.map(close, *found))))
+        return jax.tree.map(close, *(eqx.filter(x, oscillates) for x in (actual, linear, there)))
 
     def _still(self, memory: PhaseState) -> PhaseState:
         """Return the point without gradient and momentum: second moments feel no oscillation."""
