@@ -118,7 +118,7 @@ def first_crossing(transfer: _Transfer, dtype: jnp.dtype) -> Crossing:
     _, places = jax.lax.top_k(-costs, _REFINED)
     left_is_high = high[places]
 
-    def halve(_: int, ends: tuple[Array, Array]) -> tuple[Array, Array]:
+    def halve(_: Array, ends: tuple[Array, Array]) -> tuple[Array, Array]:
         low, up = ends
         middle = (low + up) / 2
         same = (at(middle).imag > 0) == left_is_high
@@ -149,7 +149,7 @@ def leaves_at(filters: Filters, kind: Kind, curvature: Float[Array, ""]) -> Bool
 def _grows(matrix: Float[Array, "n n"]) -> Bool[Array, ""]:
     """Return True if high powers of a matrix do."""
 
-    def double(_: int, carry: tuple[Array, Array]) -> tuple[Array, Array]:
+    def double(_: Array, carry: tuple[Array, Array]) -> tuple[Array, Array]:
         power, logarithm = carry
         power = power @ power
         size = jnp.linalg.norm(power)

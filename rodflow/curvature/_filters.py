@@ -266,9 +266,8 @@ def _kinds(rows: Array, size: Array) -> tuple[Kind, Array, Array]:
     """
     if not size.size:
         none = jnp.zeros(2, rows.dtype)
-        return Kind(jnp.zeros((2, _MOST_STATES), rows.dtype), none, none, none), *map(
-            jnp.array, (False, True)
-        )
+        kind = Kind(jnp.zeros((2, _MOST_STATES), rows.dtype), none, none, none)
+        return kind, jnp.array(False), jnp.array(True)
     rows, size = rows.reshape(len(rows), -1), size.reshape(-1).astype(rows.dtype)
     there = size > 0
     inverse = jnp.where(there, 1 / jnp.where(there, size, 1), 0)

@@ -11,7 +11,7 @@ from jaxtyping import Bool, PyTree
 
 from rodflow._checks import check_count, shown
 
-By = Callable[[jax.tree_util.KeyPath], str] | Literal["leaf"] | None
+By = Callable[[jax.tree_util.KeyPath], str] | Literal["leaf"]
 
 
 class Parts(NamedTuple):
@@ -22,7 +22,7 @@ class Parts(NamedTuple):
     sizes: tuple[int, ...]
 
 
-def parts_of(params: PyTree, by: By, k: int) -> Parts:
+def parts_of(params: PyTree, by: By | None, k: int) -> Parts:
     """Return the parts into which `by` groups the leaves, each of at least `k` parameters."""
     check_count("k", k, 1)
     leaves = jax.tree_util.tree_leaves_with_path(params)

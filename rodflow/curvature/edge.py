@@ -15,7 +15,7 @@ without weight decay that is 1 / e.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import NamedTuple, overload
 
 import equinox as eqx
 import jax
@@ -70,13 +70,35 @@ class Edge(NamedTuple):
     vectors: PyTree[Float[Array, "k_and_1 ..."]]
 
 
-@eqx.filter_jit
+@overload
 def edge(
     loss: Callable[[PyTree], Float[Array, ""]],
     tx: optax.GradientTransformation,
     state: PhaseState | tuple[PyTree, PyTree],
     k: int = 1,
-    by: By = None,
+    by: None = None,
+    start: Edge | None = None,
+) -> Edge: ...
+
+
+@overload
+def edge(
+    loss: Callable[[PyTree], Float[Array, ""]],
+    tx: optax.GradientTransformation,
+    state: PhaseState | tuple[PyTree, PyTree],
+    k: int = 1,
+    *,
+    by: By,
+    start: dict[str, Edge] | None = None,
+) -> dict[str, Edge]: ...
+
+
+def edge(
+    loss: Callable[[PyTree], Float[Array, ""]],
+    tx: optax.GradientTransformation,
+    state: PhaseState | tuple[PyTree, PyTree],
+    k: int = 1,
+    by: By | None = None,
     start: Edge | dict[str, Edge] | None = None,
 ) -> Edge | dict[str, Edge]:
     """Return the distance of `loss` from the edge of stability of `tx`, for any linear chain.
@@ -116,6 +138,18 @@ def edge(
         >>> print(f"{edge.sharpness[0]:.4f} {edge.scale:.4f} {edge.period:.2f}")
         0.7778 1.2857 7.61
     """
+    return _edge(loss, tx, state, k, by, start)
+
+
+@eqx.filter_jit
+def _edge(
+    loss: Callable[[PyTree], Float[Array, ""]],
+    tx: optax.GradientTransformation,
+    state: PhaseState | tuple[PyTree, PyTree],
+    k: int,
+    by: By | None,
+    start: Edge | dict[str, Edge] | None,
+) -> Edge | dict[str, Edge]:
     iteration = Iteration(loss, tx)
     state = iteration.check(state)
     iteration.init(state.params)

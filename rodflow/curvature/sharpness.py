@@ -12,6 +12,7 @@ Source: Cohen et al. 2021 (arXiv 2103.00065), 2022 (2207.14484).
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import overload
 
 import equinox as eqx
 import jax
@@ -87,14 +88,36 @@ def _random(params: PyTree) -> tuple[Float[Array, " n"], Callable[[Array], PyTre
     return wide, lambda v: unravel(v.astype(flat.dtype))
 
 
-@eqx.filter_jit
+@overload
 def effective_sharpness(
     loss: Callable[[PyTree], Float[Array, ""]],
     tx: optax.GradientTransformation,
     state: PhaseState | tuple[PyTree, PyTree],
     k: int = 1,
     elementwise: bool = True,
-    by: By = None,
+    by: None = None,
+) -> Float[Array, " k"]: ...
+
+
+@overload
+def effective_sharpness(
+    loss: Callable[[PyTree], Float[Array, ""]],
+    tx: optax.GradientTransformation,
+    state: PhaseState | tuple[PyTree, PyTree],
+    k: int = 1,
+    elementwise: bool = True,
+    *,
+    by: By,
+) -> dict[str, Float[Array, " k"]]: ...
+
+
+def effective_sharpness(
+    loss: Callable[[PyTree], Float[Array, ""]],
+    tx: optax.GradientTransformation,
+    state: PhaseState | tuple[PyTree, PyTree],
+    k: int = 1,
+    elementwise: bool = True,
+    by: By | None = None,
 ) -> Float[Array, " k"] | dict[str, Float[Array, " k"]]:
     """Return the k largest eigenvalues of the Hessian relative to the edge of stability of `tx`.
 
@@ -138,6 +161,18 @@ def effective_sharpness(
         >>> print(f"{rodflow.effective_sharpness(loss, tx, state)[0]:.3f}")
         0.750
     """
+    return _effective_sharpness(loss, tx, state, k, elementwise, by)
+
+
+@eqx.filter_jit
+def _effective_sharpness(
+    loss: Callable[[PyTree], Float[Array, ""]],
+    tx: optax.GradientTransformation,
+    state: PhaseState | tuple[PyTree, PyTree],
+    k: int,
+    elementwise: bool,
+    by: By | None,
+) -> Float[Array, " k"] | dict[str, Float[Array, " k"]]:
     iteration = Iteration(loss, tx)
     state = iteration.check(state)
     iteration.init(state.params)

@@ -138,7 +138,7 @@ def _krylov(
 
     def turn(
         carry: tuple[tuple[Array, ...], _Vector], at: tuple[Array, Array]
-    ) -> tuple[tuple[tuple[Array, ...], _Vector], Array]:
+    ) -> tuple[tuple[tuple[Array, ...], _Vector], tuple[Array, Array]]:
         bases, new = carry
         i, key = at
         images = (new,) if respond is None else (new, respond(new))
