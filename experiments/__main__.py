@@ -49,6 +49,5 @@ if __name__ == "__main__":
     try:
         unread(lambda: main(sys.argv[1:]))
     except KeyboardInterrupt:
-        sys.stderr.write("interrupted
-")
+        sys.stderr.write("interrupted\n")
         raise SystemExit(130) from None

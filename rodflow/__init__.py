@@ -5,6 +5,8 @@ One unit of flow time is one optimizer step.
 
 from rodflow.curvature.batch import batch_sharpness as batch_sharpness
 from rodflow.curvature.batch import generalized_batch_sharpness as generalized_batch_sharpness
+from rodflow.curvature.edge import Edge as Edge
+from rodflow.curvature.edge import edge as edge
 from rodflow.curvature.fluctuation import FluctuationMeter as FluctuationMeter
 from rodflow.curvature.realized import EdgeFactors as EdgeFactors
 from rodflow.curvature.realized import directional_sharpness as directional_sharpness
