@@ -2,8 +2,9 @@
 
 import importlib
 import importlib.util
+import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from experiments.commands import COMMANDS
 
@@ -31,5 +32,22 @@ def main(arguments: Sequence[str]) -> None:
         importlib.import_module(f"experiments.commands.{name}").main(rest)
 
 
+def unread(run: Callable[[], None]) -> None:
+    """Call a function, and end quietly if whatever reads the output stops: `... --help | head`."""
+    try:
+        try:
+            run()
+        finally:
+            sys.stdout.flush()
+    except BrokenPipeError:
+        # Python writes what is left when it ends, which must not fail again.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        raise SystemExit(1) from None
+
+
 if __name__ == "__main__":
-    main(sys.argv[1:])
+    try:
+        unread(lambda: main(sys.argv[1:]))
+    except KeyboardInterrupt:
+        sys.stderr.write("interrupted\n")
+        raise SystemExit(130) from None

@@ -4,6 +4,7 @@ They are read from the source alone. Each test names all that breaks its rule.
 """
 
 import ast
+import re
 from collections.abc import Iterable, Iterator
 from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
@@ -242,10 +243,61 @@ def test_a_package_says_in_one_sentence_what_it_is_for():
     none_of(name for name, sentence in first.items() if not sentence.endswith((".", "?")))
 
 
-def test_no_source_cites_a_file_that_the_repository_lacks():
-    names = ("MATH.md", "DESIGN.md", "SEEDS.md", "STYLE.md")
-    cited = [name for name, path in MODULES.items() if any(x in path.read_text() for x in names)]
-    none_of(cited)
+FOLDERS = ("rodflow", "experiments", "configs", "tests", "docs", "results")
+ELSEWHERE = {  # in a run folder, in Optax, and with the readers
+    *("config.yaml", "_common_test.py"),
+    *("my_file.py", "my_flows.py", "models_of_mine.py", "mine.yaml"),
+}
+CITED = re.compile(
+    r"(?<![\w./~*{}<>-])(?:[\w-]+/)*[\w-]+\.(?:md|py|yaml|yml|toml|cff|bib)\b(?![\w(/*=-])"
+)
+
+
+def texts() -> dict[str, str]:
+    """Read sources, configurations, documentation and tests, by their path in the repository."""
+    top = [path for path in ROOT.iterdir() if path.is_file()]
+    inside = [path for folder in FOLDERS for path in (ROOT / folder).rglob("*") if path.is_file()]
+    kinds = {".py", ".md", ".yaml", ".toml", ".cff", ".bib", ""}
+    return {
+        str(path.relative_to(ROOT)): path.read_text(encoding="utf-8")
+        for path in [*top, *inside, *(ROOT / ".ci").iterdir()]
+        if path.suffix in kinds and not {"__pycache__", "_build"} & {*path.parts}
+    }
+
+
+def cited(text: str) -> Iterator[str]:
+    """Yield the names of files that a text mentions, relative to some folder."""
+    yield from (found[0] for found in CITED.finditer(text))
+
+
+def test_no_text_cites_a_file_that_the_repository_lacks():
+    held = texts()
+    # Each of these lines of the guide is followed by the file, which its reader is to make.
+    made = set(re.findall(r"^`(\S+)`$", held["CONTRIBUTING.md"], re.MULTILINE))
+    ends = {path.split("/", start)[-1] for path in held for start in range(path.count("/") + 1)}
+    here = str(Path(__file__).relative_to(ROOT))  # with made-up names below
+    none_of(
+        f"{path} cites {name}"
+        for path, text in held.items()
+        for name in cited(text)
+        # Tests make files of their own, in folders of their own.
+        if path != here
+        and name not in ends | made
+        and name.split("/")[-1] not in ELSEWHERE
+        and not (path.startswith("tests/") and "/" not in name and not name.endswith(".md"))
+    )
+
+
+@pytest.mark.parametrize(
+    ("text", "names"),
+    [
+        ("See NOTES.md, and docs/theory/rod.md.", ["NOTES.md", "docs/theory/rod.md"]),
+        ("`rodflow/flows/none.py` and a/b.yaml", ["rodflow/flows/none.py", "a/b.yaml"]),
+        ("https://a.b/c.md ~/mine/d.py {name}.yaml *.py optax.md() results.nc", []),
+    ],
+)
+def test_citations_of_files_are_found(text, names):
+    assert list(cited(text)) == names
 
 
 def test_no_file_is_longer_than_three_hundred_lines():

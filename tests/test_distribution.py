@@ -1,5 +1,7 @@
 """The wheel holds the typed library alone; the source distribution holds what the tests need."""
 
+import re
+import shutil
 import subprocess
 import sys
 import tarfile
@@ -10,6 +12,8 @@ from pathlib import Path
 
 import hatchling.build
 import pytest
+
+import rodflow
 
 ROOT = Path(__file__).parents[1]
 
@@ -71,6 +75,42 @@ def test_the_source_distribution_holds_what_the_tests_need(built):
             str(x.relative_to(ROOT)) for x in files if not {"__pycache__", "_build"} & {*x.parts}
         }
         assert needed <= held, needed - held
+
+
+LINK = re.compile(r"\]\(([^)]+)\)")
+
+
+def description(wheel):
+    """Return the long description of a wheel."""
+    archive = zipfile.ZipFile(wheel)
+    (name,) = (x for x in archive.namelist() if x.endswith(".dist-info/METADATA"))
+    return archive.read(name).decode().partition("\n\n")[2]
+
+
+def test_a_package_index_shows_the_readme_without_links_that_lead_nowhere(built):
+    text = description(built("wheel"))
+    assert "## The library in ten lines" in text and "](https://arxiv.org" in text
+    assert all(link.startswith("https://") for link in LINK.findall(text)), LINK.findall(text)
+
+
+def test_links_of_the_readme_are_absolute_where_the_repository_has_an_address(
+    tmp_path, monkeypatch
+):
+    for name in ("README.md", "LICENSE", "hatch_build.py", "pyproject.toml"):
+        shutil.copy(ROOT / name, tmp_path)
+    shutil.copytree(ROOT / "rodflow", tmp_path / "rodflow")
+    project = tmp_path / "pyproject.toml"
+    address = '[project.urls]\nRepository = "https://code.example/rodflow/"\n'
+    project.write_text(project.read_text().replace("[project.urls]\n", address, 1))
+    monkeypatch.chdir(tmp_path)
+    text = description(tmp_path / hatchling.build.build_wheel(str(tmp_path)))
+    own = [link for link in LINK.findall(text) if link.startswith("https://code.example")]
+    relative = [x for x in LINK.findall((ROOT / "README.md").read_text()) if "://" not in x]
+    kinds = {True: "raw", False: "blob"}
+    base = "https://code.example/rodflow"
+    version = rodflow.__version__
+    assert own == [f"{base}/{kinds[x.endswith('.png')]}/v{version}/{x}" for x in relative]
+    assert "](docs/_static/edge.png)" not in text and f"({base}/raw/v{version}/docs" in text
 
 
 @pytest.mark.slow

@@ -2,10 +2,12 @@
 
     ```{results} NAME [TABLE]
     :findings:
+    :without-tables:
     ```
 
-shows the question that `results/NAME.json` answers, its tables or one of them, with `:findings:`
-its findings too, and below them when, where and by which command it was measured. The role
+shows the question that `results/NAME.json` answers, its tables or one of them, or with
+`:without-tables:` none, with `:findings:` its findings too, and below them when, where and by which
+command it was measured. The role
 
     {measured}`NAME:KEY`    {measured}`NAME:KEY:.1f`
 
@@ -38,13 +40,17 @@ class Results(SphinxDirective):
     required_arguments = 1
     optional_arguments = 1
     final_argument_whitespace = True
-    option_spec: ClassVar[dict[str, Any]] = {"findings": directives.flag}
+    option_spec: ClassVar[dict[str, Any]] = {
+        "findings": directives.flag,
+        "without-tables": directives.flag,
+    }
 
     def run(self) -> list[nodes.Node]:
         name, *table = self.arguments
         try:
             found = loaded(self.env, name)
             tables = [found.table(table[0])] if table else list(found.tables.values())
+            tables = [] if "without-tables" in self.options else tables
         except (OSError, ValueError, KeyError) as error:
             logger.warning(str(error.args[0]), location=self.get_location())
             return []
@@ -73,9 +79,11 @@ class Measured(SphinxRole):
 
 
 def loaded(env: BuildEnvironment, name: str) -> Published:
-    """Read a file; a page that asks for it is built anew when it changes."""
+    """Read a file; a page that asks for it is built anew when it or its data set changes."""
     folder = Path(env.config.results_folder)
     env.note_dependency(str(folder / f"{name}.json"))
+    if (drawn := folder / f"{name}.data.json").exists():
+        env.note_dependency(str(drawn))
     return published.load(name, folder)
 
 

@@ -1,6 +1,6 @@
 """Tables and named numbers of a grid, for a file of results that a reader computes with."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -17,13 +17,22 @@ FLOORS = {"rod": "rod / floor", "stable": "stable / floor"}
 
 def tables(cells: summary.Cells) -> list[Table]:
     """Summarize the flows, the optimizers and each flow; compare the models if there are twins."""
-    made = [_flows(cells), _optimizers(cells), *(matrix(cells, x) for x in summary.flows(cells))]
+    made = [*medians(_grids(cells)), *(matrix(cells, x) for x in summary.flows(cells))]
     if not _compared(cells):
         return made
     distances, models = comparison.tables(cells)
     # The distances of a grid that is not made for this comparison stand in the table of its cells.
     every = all("flow_effective_sharpness" in cell for cell in cells)
     return [*([distances] if every else []), _filled(models), *made]
+
+
+def medians(of: Mapping[str, summary.Grid]) -> list[Table]:
+    """Make the tables of the flows and of the optimizers from the grid of each flow."""
+    return [_flows(of), _optimizers(of)]
+
+
+def _grids(cells: summary.Cells) -> dict[str, summary.Grid]:
+    return {flow: summary.grid(cells, flow) for flow in ("stable", *summary.flows(cells))}
 
 
 def matrix(cells: summary.Cells, flow: str) -> Table:
@@ -37,10 +46,10 @@ def matrix(cells: summary.Cells, flow: str) -> Table:
     return Table(title, ["", *columns], body)
 
 
-def _flows(cells: summary.Cells) -> Table:
+def _flows(of: Mapping[str, summary.Grid]) -> Table:
     rows: list[list[Cell]] = []
-    for flow in ("stable", *summary.flows(cells)):
-        entries = list(summary.grid(cells, flow).entries.values())
+    for flow, found in of.items():
+        entries = list(found.entries.values())
         at_edge = [each for each in entries if each.at_edge]
         values = [each.improvement for each in at_edge]
         ahead = None if flow == "stable" else sum(value > 1 for value in values)
@@ -51,8 +60,7 @@ def _flows(cells: summary.Cells) -> Table:
     return Table(title, [*columns, "distance / floor", "loss error"], rows)
 
 
-def _optimizers(cells: summary.Cells) -> Table:
-    of = {flow: summary.grid(cells, flow) for flow in ("stable", *summary.flows(cells))}
+def _optimizers(of: Mapping[str, summary.Grid]) -> Table:
     improved = {flow: name for flow, name in IMPROVEMENTS.items() if flow in of}
     rows = []
     for optimizer in (*of["stable"].columns, None):
@@ -122,7 +130,7 @@ def numbers(cells: summary.Cells) -> dict[str, Cell]:
         "cells at the edge": sum(each.at_edge for each in stable),
         "minutes": sum(float(cell.attrs.get("seconds", np.nan)) for cell in cells) / 60,
     }
-    flows = _flows(cells)
+    flows = _flows(_grids(cells))
     for flow, improvement, *_, floors, _ in flows.rows:
         found |= {f"{flow} median improvement": improvement, f"{flow} floors": floors}
     for flow in summary.flows(cells):

@@ -3,8 +3,9 @@
 NAME is a part of the benchmark, which is measured now, or a study, which is computed or continued
 in `runs/NAME` as `python -m experiments study` does; what is finished there is only read. Tables,
 findings and named numbers go to `results/NAME.json`, with the command, the commit, the date, the
-machine and the versions that made them; the data set of a small study goes to
-`results/NAME.data.json`. The tables of the README are rewritten from these files.
+machine and the versions that made them; what the figures of a study are drawn from goes to
+`results/NAME.data.json`. The tables of the README are rewritten from these files. Each file ends
+with a checksum: one that was edited by hand is refused by whatever reads it.
 """
 
 import subprocess
@@ -41,13 +42,17 @@ def main(arguments: Sequence[str]) -> None:
     parser.add_argument(
         "--from", metavar="FOLDER", type=Path, dest="folder", help="read a study from there"
     )
-    parser.add_argument("--readme", action="store_true", help="rewrite all tables of the README")
+    parser.add_argument(
+        "--readme", action="store_true", help="rewrite the tables of the README, measure nothing"
+    )
     chosen = parser.parse_args(arguments)
     overrides = [name for name in chosen.names if "=" in name]
     names = [name for name in chosen.names if "=" not in name]
     with reported_in_one_line():
         if not names and not chosen.readme:
             raise ValueError("name a part of the benchmark or a study; --help lists them")
+        if chosen.readme and (chosen.names or chosen.folder):
+            raise ValueError("--readme measures nothing: it takes no NAME, no key and no folder")
         for name in names:
             if name not in PARTS and name not in STUDIES:
                 raise ValueError(f"{name}: choose from {', '.join([*PARTS, *STUDIES])}")
@@ -73,8 +78,14 @@ def keep(name: str, overrides: Sequence[str], folder: Path | None) -> Path:
             raise ValueError(f"study={name} has not finished, so there are no results of it")
     answers = f"{comment(CONFIGS / 'study' / f'{name}.yaml')}."
     found, dataset = stored.made(name, answers, place)
+    content = data.text(dataset).encode() if dataset is not None else b""
+    if len(content) > LARGEST:
+        raise ValueError(
+            f"what {name} draws takes {len(content)} bytes, and results/ has files of at most "
+            f"{LARGEST}: its study has to keep less of it, in `shown_part`"
+        )
     path = published.save(found)
-    if dataset is not None and len(content := data.text(dataset).encode()) <= LARGEST:
+    if content:
         write_atomically(path.with_suffix(".data.json"), content)
     return path
 

@@ -42,6 +42,8 @@ def told_in_one_line() -> Iterator[None]:
     """Turn a mistake of the user into a `ValueError` of one line."""
     try:
         yield
+    except BrokenPipeError:  # no mistake: whoever read the output has enough
+        raise
     except USER_ERRORS as error:
         raise ValueError(one_line(error)) from None
 
@@ -51,6 +53,8 @@ def reported_in_one_line() -> Iterator[None]:
     """Turn a mistake of the user into one line on standard error and exit code 1."""
     try:
         yield
+    except BrokenPipeError:  # no mistake: whoever read the output has enough
+        raise
     except USER_ERRORS as error:
         if _TRACEBACKS_WANTED:
             raise
@@ -134,7 +138,7 @@ def _unknown_key(error: ConfigAttributeError | ConfigKeyError) -> str:
 
 def _deeper(name: str, node: object) -> Iterator[str]:
     """Yield keys of groups that are called so, or whose initials are: `lr` of `learning_rate`."""
-    groups = node.items() if isinstance(node, DictConfig) else ()
+    groups = node.items_ex(resolve=False) if isinstance(node, DictConfig) else ()
     for group, inner in groups:
         for key in inner if isinstance(inner, DictConfig) else ():
             if name in (key, "".join(word[:1] for word in str(key).split("_"))):

@@ -1,7 +1,8 @@
 """Results as data: one small JSON file for each measurement, in `results/`.
 
 A file holds one sentence on the question that it answers, the command that measured it and in which
-circumstances, tables, findings, and named numbers. Pages and the README quote numbers from it.
+circumstances, tables, findings, and named numbers. Pages and the README quote numbers from it. Its
+last entry is a checksum of all others, so that a number that was edited is not read.
 """
 
 import json
@@ -13,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from experiments.analysis.table import Cell, Table, shown
-from experiments.storage.files import write_atomically
+from experiments.storage.files import with_checksum, without_checksum, write_atomically
 
 FOLDER = Path(__file__).resolve().parents[2] / "results"
 DIGITS = 4  # of measured numbers: no further one is the same in a second run
@@ -123,13 +124,13 @@ def load(name: str, folder: Path = FOLDER) -> Published:
 
     Raises:
         FileNotFoundError: there is none; the message says how to make it.
-        ValueError: it is no file of results.
+        ValueError: it is no file of results, or not as the command wrote it.
     """
     path = folder / f"{name}.json"
     if not path.exists():
         raise FileNotFoundError(f"{path} is missing; make it with: {command_for(name)}")
     try:
-        read = json.loads(path.read_text(encoding="utf-8"))
+        read = without_checksum(json.loads(path.read_text(encoding="utf-8")))
         return Published(
             read["name"],
             read["answers"],
@@ -142,7 +143,8 @@ def load(name: str, folder: Path = FOLDER) -> Published:
         )
     except (ValueError, LookupError, TypeError) as error:
         raise ValueError(
-            f"{path} is no file of results ({error}); make it with: {command_for(name)}"
+            f"{path} is not as a command wrote it ({error}); restore it, or make it with: "
+            f"{command_for(name)}"
         ) from error
 
 
@@ -163,7 +165,7 @@ def text(published: Published) -> str:
     content["tables"] = {key: _entry(table) for key, table in published.tables.items()}
     if published.cells:
         content["cells"] = _entry(published.cells)
-    return _indented(content) + "\n"
+    return _indented(with_checksum(content)) + "\n"
 
 
 def rounded(value: Cell) -> Cell:

@@ -40,8 +40,9 @@ def rewritten(
         shown, about = results.table(title), results.circumstances
         commits = ", ".join(commit[:7] for commit in about.commits)
         made = f"Measured on {about.date} at {commits} by `{results.command}`."
+        changed = f"`git diff {about.commits[-1][:7]} -- rodflow` shows what changed since."
         lines = markdown(shown.columns, shown.texts(), "---:")
-        return f"{begin}{lines}\n{made}\n{end}"
+        return f"{begin}{lines}\n{made}\n{changed}\n{end}"
 
     return MARKED.sub(table, text)
 

@@ -154,7 +154,8 @@ def _draw_map(axes: Axes, lanes: xr.Dataset, name: str, shown: list[str], flow: 
         axes.plot(lost[:, 1], lost[:, 0], label="diverged", **line)
     for axis, along in ((axes.yaxis, shown[0]), (axes.xaxis, shown[1])):
         label, x = _values(lanes, along)
-        ticks = np.unique(np.linspace(0, len(x) - 1, min(len(x), 5)).round().astype(int))
+        count = len(x) if len(x) < 9 else 5
+        ticks = np.unique(np.linspace(0, len(x) - 1, count).round().astype(int))
         axis.set_ticks(ticks, [f"{x[tick]:.3g}" for tick in ticks])
         axis.set_label_text(label)
 

@@ -66,6 +66,11 @@ class AbstractStudy(abc.ABC):
         """Join the results of all parts into one labelled data set."""
 
     @staticmethod
+    def shown_part(results: xr.Dataset) -> xr.Dataset:
+        """Return the joined results without the numbers that `show` does not use."""
+        return results
+
+    @staticmethod
     @abc.abstractmethod
     def show(results: xr.Dataset) -> Shown:
         """Compute everything that is shown from the joined results, once."""

@@ -54,6 +54,14 @@ class CentralState(NamedTuple):
         covariance: The covariance X in that basis.
         sharpness: The eigenvalues over 2, effective sharpnesses: 1 is the edge.
         scale: The root of the response at the start of the last step, like the parameters.
+
+    Examples:
+        >>> import jax.numpy as jnp, optax, rodflow
+        >>> loss = lambda w: 1.05 * w[0] ** 2 + 0.25 * w[1] ** 2  # curvatures 2.1 and 0.5
+        >>> iteration = rodflow.Iteration(loss, optax.sgd(1.0))
+        >>> y = rodflow.CentralFlow(modes=1).init(iteration, iteration.init(jnp.array([0.1, 0.1])))
+        >>> y.z.params.shape, y.basis.shape, y.covariance.shape
+        ((2,), (1, 2), (1, 1))
     """
 
     z: PhaseState

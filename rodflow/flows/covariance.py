@@ -57,6 +57,14 @@ class CovarianceRodState(NamedTuple):
         zbar: The centre, a point of phase space.
         basis: The basis Y, of (rank, ...) leaves; None where nothing oscillates.
         covariance: The matrix C.
+
+    Examples:
+        >>> import jax.numpy as jnp, optax, rodflow
+        >>> iteration = rodflow.Iteration(lambda w: jnp.sum(jnp.cosh(w)), rodflow.heavy_ball(0.1))
+        >>> flow = rodflow.RodFlow(rodflow.CovarianceRod(rank=2))
+        >>> y = flow.init(iteration, iteration.init(jnp.ones(3)))
+        >>> y.zbar.params.shape, y.basis.params.shape, y.covariance.shape
+        ((3,), (2, 3), (2, 2))
     """
 
     zbar: PhaseState

@@ -51,6 +51,14 @@ class EdgeState(NamedTuple):
         z: The centre, a point of phase space.
         u: The direction, of the structure of the parameters.
         x: The amplitude along it, in parameter space.
+
+    Examples:
+        >>> import jax.numpy as jnp, optax, rodflow
+        >>> loss = lambda w: 1.05 * w[0] ** 2 + 0.25 * w[1] ** 2
+        >>> iteration = rodflow.Iteration(loss, optax.sgd(1.0))
+        >>> y = rodflow.EdgeFlow().init(iteration, iteration.init(jnp.array([0.1, 0.1])))
+        >>> print(abs(y.u).round(2))  # the direction of the largest curvature
+        [1. 0.]
     """
 
     z: PhaseState

@@ -51,6 +51,15 @@ class FreeEnergyState(NamedTuple):
         basis: The basis v of the leading modes, (r, ...) leaves.
         covariance: The covariance X in that basis.
         scale: The root of the response at the start of the last step, like the parameters.
+
+    Examples:
+        >>> import jax.numpy as jnp, optax, rodflow
+        >>> loss = lambda w: 1.05 * w[0] ** 2 + 0.25 * w[1] ** 2
+        >>> iteration = rodflow.Iteration(loss, optax.sgd(1.0))
+        >>> flow = rodflow.FreeEnergyFlow(rank=1)
+        >>> y = flow.init(iteration, iteration.init(jnp.array([0.1, 0.1])))
+        >>> y.z.params.shape, y.basis.shape, y.covariance.shape
+        ((2,), (1, 2), (1, 1))
     """
 
     z: PhaseState

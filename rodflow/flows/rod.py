@@ -99,6 +99,14 @@ class SignedRodState(NamedTuple):
     Attributes:
         c: The centre, a point of phase space.
         x: The half-extent, with None on the leaves that do not oscillate.
+
+    Examples:
+        >>> import jax.numpy as jnp, optax, rodflow
+        >>> iteration = rodflow.Iteration(lambda w: jnp.sum(jnp.cosh(w)), optax.adam(0.1))
+        >>> y = rodflow.RodFlow().init(iteration, iteration.init(jnp.ones(3)))
+        >>> adam = y.x.opt_state[0]  # the first moment oscillates, the second does not
+        >>> adam.mu.shape, adam.nu is None
+        ((3,), True)
     """
 
     c: PhaseState

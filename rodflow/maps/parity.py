@@ -77,6 +77,15 @@ class RoundingError(NamedTuple):
 
     They are no smooth variables. A flow rounds nothing, so that its rounding error is handed to
     the parameters in the first step of its map, and is zero from then on.
+
+    Attributes:
+        values: The errors, a pytree like the parameters.
+
+    Examples:
+        >>> import jax.numpy as jnp, rodflow
+        >>> state = rodflow.compensate_rounding().init({"w": jnp.zeros(2, jnp.bfloat16)})
+        >>> state.remainder
+        RoundingError(values={'w': Array([0, 0], dtype=bfloat16)})
     """
 
     values: PyTree

@@ -17,7 +17,14 @@ Time = Any  # a number or a scalar array
 
 
 class AbstractMapSolver(diffrax.AbstractSolver):
-    """A solver that reads from a term how its field relates to a map."""
+    """A solver that reads from a term how its field relates to a map.
+
+    Examples:
+        >>> import rodflow
+        >>> from rodflow.solvers import AbstractMapSolver
+        >>> isinstance(rodflow.LookbackEuler(), AbstractMapSolver)
+        True
+    """
 
     term_structure: ClassVar = diffrax.ODETerm
     interpolation_cls: ClassVar[Callable[..., diffrax.LocalLinearInterpolation]] = (
@@ -40,6 +47,14 @@ class AbstractLookback(AbstractMapSolver):
 
     Attributes:
         evaluations: Evaluations of the increment in one step.
+
+    Examples:
+        >>> import rodflow
+        >>> from rodflow.solvers import AbstractLookback
+        >>> issubclass(rodflow.OneLegLookback, AbstractLookback)
+        True
+        >>> rodflow.LookbackEuler.evaluations, rodflow.OneLegLookback.evaluations
+        (2, 1)
     """
 
     evaluations: ClassVar[int]

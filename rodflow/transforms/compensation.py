@@ -25,6 +25,13 @@ class CompensateRoundingState(NamedTuple):
 
     Attributes:
         remainder: The errors, of the shapes and dtypes of the parameters.
+
+    Examples:
+        >>> import jax.numpy as jnp, rodflow
+        >>> tx, w = rodflow.compensate_rounding(), jnp.ones(1, jnp.bfloat16)
+        >>> _, state = tx.update(jnp.full(1, 1 / 1024), tx.init(w), w)
+        >>> float(state.remainder.values[0])  # all of the update: 1 + 1/1024 is rounded to 1
+        0.0009765625
     """
 
     remainder: RoundingError
@@ -43,6 +50,8 @@ def compensate_rounding() -> optax.GradientTransformationExtraArgs:
       e_{t+1} \leftarrow s - (\mathrm{rd}(w + u) - w).
 
     All of these are in the dtype of the parameters, whatever the dtype of the updates is.
+
+    Theory: docs/theory/parity.md.
 
     Returns:
       A :class:`optax.GradientTransformationExtraArgs` object, whose updates have the dtype of the

@@ -40,6 +40,12 @@ class ScaleByIfShampooState(NamedTuple):
     Attributes:
         count: The number of steps so far: an int32 scalar, or a float one as the clock of a flow.
         factors: A tuple of `Factor`, one for each axis, in place of each leaf of the parameters.
+
+    Examples:
+        >>> import jax.numpy as jnp, rodflow
+        >>> state = rodflow.scale_by_if_shampoo(batch_size=1).init(jnp.zeros((3, 2)))
+        >>> [factor.matrix.shape for factor in state.factors]
+        [(3, 3), (2, 2)]
     """
 
     count: jax.typing.ArrayLike
@@ -146,6 +152,8 @@ def if_shampoo(
         d &\leftarrow b \cdot d + C C^T G K K^T + \kappa w, \qquad
         u \leftarrow -\alpha_t \cdot d.
       \end{align*}
+
+    Theory: docs/theory/edge.md.
 
     Args:
       learning_rate: A global scaling factor, either fixed or evolving along iterations with a

@@ -40,6 +40,8 @@ def heavy_ball(
         u_t &\leftarrow -\alpha_t \cdot m_t
       \end{align*}
 
+    Theory: docs/theory/edge.md.
+
     Args:
       learning_rate: A global scaling factor, either fixed or evolving along iterations with a
         scheduler, see :func:`optax.scale_by_learning_rate`.
@@ -80,6 +82,8 @@ def nesterov(
         m_t &\leftarrow \beta_1 \cdot m_{t-1} + (1-\beta_1) \cdot g_t \\
         u_t &\leftarrow -\alpha_t \cdot (\beta_1 \cdot m_t + (1-\beta_1) \cdot g_t)
       \end{align*}
+
+    Theory: docs/theory/edge.md.
 
     Args:
       learning_rate: A global scaling factor, either fixed or evolving along iterations with a
@@ -123,6 +127,8 @@ def rmsprop(
         \hat{\nu}_t &\leftarrow \nu_t / {(1-\beta_2^t)} \\
         u_t &\leftarrow -\alpha_t \cdot g_t / \left(\sqrt{\hat{\nu}_t} + \varepsilon \right)
       \end{align*}
+
+    Theory: docs/theory/edge.md.
 
     Args:
       learning_rate: A global scaling factor, either fixed or evolving along iterations with a

@@ -54,6 +54,8 @@ def rectification(step: jax.typing.ArrayLike, b2: jax.typing.ArrayLike = ADAM_B2
           {(\rho_\infty - 4)(\rho_\infty - 2) \rho_t}}
       \end{align*}
 
+    Theory: docs/theory/published.md.
+
     Args:
       step: The step :math:`t`, counted from 1; any shape, and fractions are allowed.
       b2: Exponential decay rate of the second moment, above 0.6 (where

@@ -28,6 +28,12 @@ class ScaleByRfAdamState(NamedTuple):
         count: The number of steps so far: an int32 scalar, or a float one as the clock of a flow.
         mu: The first moment, of the shapes of the parameters.
         nu: The second moment, of the shapes of the parameters.
+
+    Examples:
+        >>> import jax.numpy as jnp, rodflow
+        >>> state = rodflow.scale_by_rf_adam(batch_size=4).init(jnp.zeros(2))
+        >>> print(state.mu, state.nu)
+        [0. 0.] [0.25 0.25]
     """
 
     count: jax.typing.ArrayLike
@@ -116,6 +122,8 @@ def rf_adamw(
         u_t &\leftarrow -\alpha_t \cdot
           \left( m_t / (B \cdot s_t + \varepsilon) + \lambda w_{t-1} \right).
       \end{align*}
+
+    Theory: docs/theory/published.md.
 
     Args:
       learning_rate: A global scaling factor, either fixed or evolving along iterations with a

@@ -28,6 +28,11 @@ class ScaleByRfRmsState(NamedTuple):
 
     Attributes:
         nu: The second moment, of the shapes of the parameters.
+
+    Examples:
+        >>> import jax.numpy as jnp, rodflow
+        >>> print(rodflow.scale_by_rf_rms(batch_size=4).init(jnp.zeros(2)).nu)
+        [0.25 0.25]
     """
 
     nu: optax.Updates
@@ -97,6 +102,8 @@ def rf_rmsprop(
         d_t &\leftarrow a \cdot d_{t-1} + g_t / (B \cdot s_t + \varepsilon) + \lambda w_{t-1} \\
         u_t &\leftarrow -\alpha_t \cdot d_t.
       \end{align*}
+
+    Theory: docs/theory/published.md.
 
     Args:
       learning_rate: A global scaling factor, either fixed or evolving along iterations with a

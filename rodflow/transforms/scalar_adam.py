@@ -28,6 +28,12 @@ class ScaleByScalarAdamState(NamedTuple):
         count: The number of steps so far: an int32 scalar, or a float one as the clock of a flow.
         mu: The first moment, of the shapes of the parameters.
         nu: The second moment, a real scalar in float32 or wider.
+
+    Examples:
+        >>> import jax.numpy as jnp, rodflow
+        >>> state = rodflow.scale_by_scalar_adam().init(jnp.zeros(2))
+        >>> print(state.mu, state.nu)
+        [0. 0.] 0.0
     """
 
     count: jax.typing.ArrayLike
@@ -158,6 +164,8 @@ def scalar_adam(
         u_t &\leftarrow -\alpha_t \cdot \hat{m}_t / \left(\sqrt{\hat{\nu}_t} + \varepsilon \right).
       \end{align*}
 
+    Theory: docs/theory/edge.md.
+
     Args:
       learning_rate: A global scaling factor, either fixed or evolving along iterations with a
         scheduler, see :func:`optax.scale_by_learning_rate`.
@@ -211,6 +219,8 @@ def scalar_nadam(
 
       \hat{m}_t \leftarrow
         \beta_1 m_t / {(1-\beta_1^{t+1})} + (1 - \beta_1) g_t / {(1-\beta_1^t)}.
+
+    Theory: docs/theory/edge.md.
 
     Args:
       learning_rate: A global scaling factor, either fixed or evolving along iterations with a

@@ -27,6 +27,13 @@ class ScaleByScalarRmsState(NamedTuple):
     Attributes:
         count: The number of steps so far: an int32 scalar, or a float one as the clock of a flow.
         nu: The second moment, a real scalar in float32 or wider.
+
+    Examples:
+        >>> import jax.numpy as jnp, rodflow
+        >>> tx, w = rodflow.scale_by_scalar_rms(b2=0.5), jnp.zeros(2)
+        >>> _, state = tx.update(jnp.array([3.0, 4.0]), tx.init(w))
+        >>> print(state.count, state.nu)  # half of 3^2 + 4^2
+        1 12.5
     """
 
     count: jax.typing.ArrayLike
@@ -98,6 +105,8 @@ def scalar_rmsprop(
         \hat{\nu}_t &\leftarrow \nu_t / {(1-\beta_2^t)} \\
         u_t &\leftarrow -\alpha_t \cdot g_t / \left(\sqrt{\hat{\nu}_t} + \varepsilon \right).
       \end{align*}
+
+    Theory: docs/theory/edge.md.
 
     Args:
       learning_rate: A global scaling factor, either fixed or evolving along iterations with a

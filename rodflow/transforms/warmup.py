@@ -29,6 +29,13 @@ class SecondMomentsFirstState(NamedTuple):
     Attributes:
         count: The number of steps so far: an int32 scalar, or a float one as the clock of a flow.
         inner_state: The state of the optimizer within.
+
+    Examples:
+        >>> import jax.numpy as jnp, optax, rodflow
+        >>> tx = rodflow.second_moments_first(optax.sgd(0.1, momentum=0.9), 2)
+        >>> _, state = tx.update(jnp.ones(1), tx.init(jnp.zeros(1)))
+        >>> print(state.count, state.inner_state[0].trace)  # the momentum waits
+        1 [0.]
     """
 
     count: jax.typing.ArrayLike
@@ -46,6 +53,8 @@ def second_moments_first(
     .. math::
 
       t \le n: \quad u_t \leftarrow 0, \quad s_t^- \leftarrow s_{t-1}^-
+
+    Theory: docs/theory/parity.md.
 
     Args:
       inner: An optimizer, or a part of one.
@@ -120,6 +129,8 @@ def adam_2k(
         u_t \leftarrow -\alpha_t \cdot \frac{m_t / (1-\beta_1^t)}
           {\sqrt{\nu_t / (1-\beta_2^t)} + \varepsilon}.
       \end{align*}
+
+    Theory: docs/theory/published.md.
 
     Args:
       learning_rate: A global scaling factor, either fixed or evolving along iterations (the first

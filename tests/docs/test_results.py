@@ -1,10 +1,10 @@
 """The extension of Sphinx that shows results, on a project of one page."""
 
 import io
-import json
 import re
 import shutil
 import subprocess
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -109,10 +109,19 @@ def test_what_is_missing_is_a_warning_at_its_line(build, page, warning):
 
 def test_a_page_is_built_again_when_its_results_change(build, tmp_path):
     build("{measured}`speed:largest ratio`")
-    path = tmp_path / "results" / "speed.json"
-    path.write_text(json.dumps(json.loads(path.read_text()) | {"numbers": {"largest ratio": 5.0}}))
+    published.save(replace(SPEED, numbers={"largest ratio": 5.0}), tmp_path / "results")
     page, _ = build()
     assert "5.00" in page
+
+
+def test_numbers_that_were_edited_are_a_warning_and_are_not_shown(build, tmp_path):
+    path = tmp_path / "results" / "speed.json"
+    written = path.read_text()
+    assert "12.35" in written  # 12.345 with four digits
+    path.write_text(written.replace("12.35", "82.35"))
+    page, warnings = build("```{results} speed\n```\n\n{measured}`speed:largest ratio`")
+    assert warnings.count("speed.json is not as a command wrote it") == 2
+    assert "82.35" not in page and "82.4" not in page
 
 
 def test_code_that_has_changed_since_is_told(build, tmp_path, monkeypatch):

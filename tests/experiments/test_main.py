@@ -1,8 +1,15 @@
 """The entry point `python -m experiments`."""
 
+import os
+import subprocess
+import sys
+from pathlib import Path
+
 import pytest
 
 from experiments import __main__ as entry
+
+ROOT = Path(__file__).parents[2]
 
 ANY = ("-m", "experiments")
 
@@ -30,6 +37,17 @@ def test_help_of_a_command_needs_no_jax(cli):
     assert done.returncode == 0 and "optimizer=NAME" in done.stdout
     modules = {line.rpartition("|")[2].strip() for line in done.stderr.splitlines()}
     assert "hydra" in modules and not {"jax", "xarray", "matplotlib"} & modules
+
+
+@pytest.mark.parametrize("command", ["", "run", "study", "sweep", "report", "results", "search"])
+def test_help_ends_quietly_when_its_reader_does(command):
+    """As by `python -m experiments run --help | head -1`."""
+    program = [sys.executable, *ANY, *command.split(), "--help"]
+    reading, writing = os.pipe()
+    os.close(reading)
+    done = subprocess.run(program, stdout=writing, stderr=subprocess.PIPE, cwd=ROOT)
+    os.close(writing)
+    assert done.stderr == b"" and done.returncode in (0, 1)  # argparse passes over it
 
 
 def test_a_study_is_computed_shown_and_shown_again(cli, tmp_path):

@@ -44,7 +44,7 @@ def _bold(value: float, best: float) -> str:
     return f"**{text}**" if value == best else text
 
 
-def _or_dash(text: str, value: float) -> str:
+def _or_dash(text: str, value: float | np.floating) -> str:
     return "-" if np.isnan(value) else text
 
 

@@ -143,6 +143,13 @@ class Warmup(AbstractStudy):
         )
 
     @staticmethod
+    def shown_part(results: xr.Dataset) -> xr.Dataset:
+        # Histograms are drawn of minibatches at one learning rate.
+        rate = results.learning_rate == float(results.attrs["shown"])
+        drawn = rate & (results.gradients == "minibatch")
+        return results.assign(histogram=results.histogram.where(drawn))
+
+    @staticmethod
     def show(results: xr.Dataset) -> Shown:
         found = measured(results)
         return Shown(results, tables.tables(found), tables.findings(found), figures.draws(found))

@@ -1,5 +1,6 @@
 import json
 
+import numpy as np
 import pytest
 import xarray as xr
 
@@ -68,6 +69,16 @@ def test_a_study_is_computed_unless_it_is_finished_or_elsewhere(kept, tmp_path, 
     assert answers.startswith("A grid of seconds") and answers.endswith(".")
 
 
+def test_a_data_set_that_is_too_large_is_refused(kept, monkeypatch):
+    noise = np.random.default_rng(0).normal(size=100_000)
+    made = Published("tiny", "A question?", "", ABOUT, {}), xr.Dataset({"x": ("i", noise)})
+    monkeypatch.setattr(stored, "made", lambda *_: made)
+    monkeypatch.setattr(stored, "finished", lambda folder: True)
+    with pytest.raises(SystemExit, match=r"what tiny draws takes \d+ bytes"):
+        results.main(["tiny"])
+    assert not kept.exists()
+
+
 def test_a_study_that_fails_leaves_no_results(kept, monkeypatch):
     class Failed:
         returncode = 1
@@ -86,6 +97,8 @@ def test_a_study_that_fails_leaves_no_results(kept, monkeypatch):
         (["cost", "--from", "x"], "cost is measured now: it takes no folder and no keys"),
         (["cost", "x=1"], "cost is measured now"),
         (["tiny", "models", "--from", "x"], "--from FOLDER takes the name of one study"),
+        (["cost", "--readme"], "--readme measures nothing: it takes no NAME"),
+        (["--readme", "--from", "x"], "--readme measures nothing"),
         (["tiny", "--from", "x"], "x is no run folder: it has no config.yaml"),
     ],
 )

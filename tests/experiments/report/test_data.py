@@ -1,3 +1,5 @@
+import json
+
 import numpy as np
 import pytest
 import xarray as xr
@@ -27,3 +29,23 @@ def test_a_data_set_is_read_as_it_was_written_with_four_digits(tmp_path):
 def test_what_json_cannot_hold_exactly_is_refused_as_a_coordinate():
     with pytest.raises(ValueError, match="JSON"):
         data.text(xr.Dataset(coords={"x": [np.nan]}))
+
+
+def test_large_variables_are_packed_and_small_ones_are_not(tmp_path):
+    waves = np.sin(np.arange(60_000.0)).reshape(3, 4, 5000)
+    made = xr.Dataset({"x": (("a", "b", "c"), waves), "y": ("a", [1.5, np.nan, 2.0])})
+    path = tmp_path / "x.json"
+    path.write_text(data.text(made))
+    entries = json.loads(path.read_text())["data_vars"]
+    assert entries["y"]["data"] == [1.5, "nan", 2.0] and "data" not in entries["x"]
+    assert path.stat().st_size < 4 * waves.size
+    xr.testing.assert_allclose(data.load(path), made, rtol=1e-3)
+
+
+def test_a_number_that_was_edited_is_noticed(tmp_path):
+    path = tmp_path / "x.json"
+    text = data.text(xr.Dataset({"y": ("a", [1.5, 2.0])}))
+    assert "1.5" in text
+    path.write_text(text.replace("1.5", "1.6"))
+    with pytest.raises(ValueError, match=r"x\.json is not as a command wrote it"):
+        data.load(path)

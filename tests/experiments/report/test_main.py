@@ -1,9 +1,11 @@
 """The report as its reader meets it: from the command line, and in a browser."""
 
+import gzip
 import json
 import re
 import shutil
 import subprocess
+from base64 import b64decode
 from datetime import datetime
 from html.parser import HTMLParser
 
@@ -188,6 +190,16 @@ def test_two_runs_of_one_study_are_told_apart_by_their_folders(another_study, tm
     assert f"**{Rectification.title}** (second)" in output.markdown([runs])
 
 
+def test_the_data_of_the_figures_of_a_study_can_be_kept(another_study):
+    shown = Page(page.render([], [drawn(another_study)]))
+    (link,) = (a for _, a in shown.attributes if a.get("download") == "study.json.gz")
+    content = link["href"].removeprefix("data:application/gzip;base64,")
+    kept = xr.Dataset.from_dict(json.loads(gzip.decompress(b64decode(content))))
+    assert set(kept.data_vars) == set(another_study.data_vars)
+    for name, values in another_study.data_vars.items():
+        np.testing.assert_allclose(kept[name].astype(float), values, rtol=1e-3)
+
+
 @pytest.mark.parametrize("shown", [["--markdown"], ["--no-figures"]])
 def test_results_of_another_version_of_a_study_are_one_line(another_study, tmp_path, shown):
     (tmp_path / "old").mkdir()
@@ -285,7 +297,7 @@ def test_without_figures_the_page_is_alone(run, tmp_path, capsys):
 @pytest.mark.parametrize(
     ("damage", "reason"),
     [
-        ("missing", "{run}: no such folder"),
+        ("missing", "{run}: no such file or folder"),
         ("empty", "{run}: there is no results.nc at or below it"),
         ("truncated", "{run}/results.nc is damaged or of another program; delete it to have"),
         ("not netcdf", "{run}/results.nc is damaged or of another program; delete it to have"),

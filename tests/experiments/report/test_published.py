@@ -1,6 +1,7 @@
 """Files of results: what is written is read, and each value is found by its key."""
 
 import json
+import re
 
 import pytest
 
@@ -34,6 +35,16 @@ def test_what_is_written_is_read(made, tmp_path):
     assert read == published.load("speed", published.save(read, tmp_path).parent)
     assert read.tables == made.tables and read.circumstances == made.circumstances
     assert read.numbers == {"largest ratio": 123.5, "count": 7}
+
+
+def test_a_number_that_was_edited_is_not_read(made, tmp_path):
+    path = published.save(made, tmp_path)
+    written = path.read_text()
+    for found in re.finditer(r"(?<![\w.])\d+(\.\d+)?(?![\w.])", written):
+        other = str(float(found[0]) + 1)
+        path.write_text(f"{written[: found.start()]}{other}{written[found.end() :]}")
+        with pytest.raises(ValueError, match=r"speed\.json is not as a command wrote it.*make it"):
+            published.load("speed", tmp_path)
 
 
 def test_measured_numbers_keep_four_digits_and_json_holds_all_of_them(made):
@@ -94,5 +105,5 @@ def test_a_file_that_is_missing_or_of_something_else_is_refused_with_the_remedy(
         published.load("speed", tmp_path)
     for content in ("no json", "[]", '{"name": "speed"}'):
         (tmp_path / "speed.json").write_text(content)
-        with pytest.raises(ValueError, match=rf"is no file of results .*; {remedy}"):
+        with pytest.raises(ValueError, match=rf"is not as a command wrote it .*, or {remedy}"):
             published.load("speed", tmp_path)

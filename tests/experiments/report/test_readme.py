@@ -42,6 +42,7 @@ def test_each_table_is_that_of_its_file(folder):
 | all | 7.00 | 3 |
 
 Measured on 2026-01-31 at aaaaaaa, bbbbbbb by `python -m grid`.
+`git diff bbbbbbb -- rodflow` shows what changed since.
 <!-- end of results -->
 
 Between.
@@ -51,6 +52,7 @@ Between.
 | a | 1.00 |
 
 Measured on 2026-01-31 at aaaaaaa, bbbbbbb by `python -m other`.
+`git diff bbbbbbb -- rodflow` shows what changed since.
 <!-- end of results -->
 """
     )
