@@ -99,7 +99,7 @@ def test_readings_are_those_of_the_pure_functions_when_they_are_due():
         if t % 3 == 0:
             found = optax.tree.get(state, "effective_sharpness")
             exact = rodflow.effective_sharpness(loss, tx, (before, state.inner_state))[0]
-            np.testing.assert_allclose(found, exact, rtol=1e-4)
+            np.testing.assert_allclose(found, exact, rtol=1e-3)
         before = params
     assert t == 6
 
