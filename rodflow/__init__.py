@@ -32,6 +32,10 @@ from rodflow.tracking.records import Tracking as Tracking
 from rodflow.tracking.track import track as track
 from rodflow.tracking.tracker import Tracker as Tracker
 from rodflow.transforms.compensation import compensate_rounding as compensate_rounding
+from rodflow.transforms.first_gradient import gi_adam as gi_adam
+from rodflow.transforms.first_gradient import (
+    second_moments_from_gradient as second_moments_from_gradient,
+)
 from rodflow.transforms.inverse_free_shampoo import if_shampoo as if_shampoo
 from rodflow.transforms.inverse_free_shampoo import scale_by_if_shampoo as scale_by_if_shampoo
 from rodflow.transforms.named import OPTIMIZERS as OPTIMIZERS
@@ -50,6 +54,7 @@ from rodflow.transforms.scalar_adam import scale_by_scalar_adam as scale_by_scal
 from rodflow.transforms.scalar_adam import scale_by_scalar_nadam as scale_by_scalar_nadam
 from rodflow.transforms.scalar_rms import scalar_rmsprop as scalar_rmsprop
 from rodflow.transforms.scalar_rms import scale_by_scalar_rms as scale_by_scalar_rms
+from rodflow.transforms.scale_to_edge import scale_to_edge as scale_to_edge
 from rodflow.transforms.warmup import adam_2k as adam_2k
 from rodflow.transforms.warmup import second_moments_first as second_moments_first
 

@@ -39,6 +39,12 @@ def check_at_least(name: str, value: jax.typing.ArrayLike, least: int) -> None:
         raise ValueError(f"`{name}` is {value}; it must be at least {least}.")
 
 
+def check_below(name: str, value: jax.typing.ArrayLike, bound: int) -> None:
+    """Raise a `ValueError` if a value is not below `bound`; a traced value passes."""
+    if not isinstance(value, Tracer) and not np.all(np.asarray(value) < bound):
+        raise ValueError(f"`{name}` is {value}; it must be below {bound}.")
+
+
 def check_count(name: str, value: jax.typing.ArrayLike, least: int) -> None:
     """Raise a `ValueError` if a value is no integer or below `least`; a traced integer passes."""
     check_number(name, value)

@@ -49,6 +49,8 @@ def start(app: Callable[[], None], command: str, arguments: Sequence[str]) -> No
                 raise ValueError(
                     f"{argument}: no such option; settings are written KEY=VALUE, without dashes"
                 )
+        settings = [each for each in arguments if "=" in each and not each.startswith("-")]
+        configuration.check_overrides(settings)
         configuration.register()
         app()
 

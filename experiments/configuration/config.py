@@ -16,6 +16,7 @@ from typing import Annotated, Any
 from hydra import compose, initialize_config_dir
 from hydra.core.config_store import ConfigStore
 from hydra.core.global_hydra import GlobalHydra
+from hydra.core.override_parser.overrides_parser import OverridesParser
 from omegaconf import MISSING, DictConfig, OmegaConf
 
 from experiments.configuration.derive import schema
@@ -219,9 +220,26 @@ def load_study(overrides: Sequence[str]) -> Any:
     return checked(composed("study", overrides))
 
 
+def check_overrides(overrides: Sequence[str]) -> None:
+    """Refuse what Hydra stumbles over while it composes.
+
+    Raises:
+        ValueError: an override names no key, or gives a group something other than a name.
+    """
+    for override in OverridesParser.create().parse_overrides(list(overrides)):
+        if not override.key_or_group:
+            raise ValueError(f"{override.input_line}: it names no key; write KEY=VALUE")
+        is_group = (CONFIGS / override.key_or_group).is_dir()
+        if is_group and isinstance(override.value(), list | dict):
+            raise ValueError(
+                f"{override.input_line}: a group takes the name of a file, as in optimizer=adam"
+            )
+
+
 def composed(command: str, overrides: Sequence[str], **options: Any) -> DictConfig:
     """Compose the configuration of a command, unchecked."""
     register()
+    check_overrides(overrides)
     if GlobalHydra.instance().is_initialized():  # inside of the application
         return compose(command, list(overrides), **options)
     with initialize_config_dir(str(CONFIGS), version_base="1.3"):

@@ -138,7 +138,7 @@ def _unknown_key(error: ConfigAttributeError | ConfigKeyError) -> str:
 
 def _deeper(name: str, node: object) -> Iterator[str]:
     """Yield keys of groups that are called so, or whose initials are: `lr` of `learning_rate`."""
-    groups = node.items() if isinstance(node, DictConfig) else ()
+    groups = node.items_ex(resolve=False) if isinstance(node, DictConfig) else ()
     for group, inner in groups:
         for key in inner if isinstance(inner, DictConfig) else ():
             if name in (key, "".join(word[:1] for word in str(key).split("_"))):

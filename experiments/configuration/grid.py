@@ -5,7 +5,7 @@ from typing import Annotated
 
 from omegaconf import MISSING
 
-from experiments.configuration.ranges import DISTINCT, SEED, SOME, Positive
+from experiments.configuration.ranges import DISTINCT, SEED, SOME, Positive, above
 
 
 @dataclass
@@ -32,7 +32,7 @@ class GridConfig:
     seeds: Annotated[list[int], SOME, DISTINCT, SEED] = MISSING
     flows: Annotated[list[str], SOME, DISTINCT] = MISSING
     without: dict[str, list[str]] = field(default_factory=dict)
-    learning_rates: dict[str, dict[str, float]] = field(default_factory=dict)
+    learning_rates: Annotated[dict[str, dict[str, float]], above(0)] = field(default_factory=dict)
     compared: bool = False
     segment: Positive = 10
     workers: Positive = 2

@@ -33,7 +33,7 @@ class Condition:
         if isinstance(value, Mapping):
             for name, each in value.items():
                 self.check(f"{key}.{name}", each)
-        elif isinstance(value, Sequence) and not self.whole:
+        elif isinstance(value, Sequence) and not isinstance(value, str) and not self.whole:
             for each in value:
                 self.check(key, each)
         elif value is not None and not self.holds(value):
@@ -43,7 +43,13 @@ class Condition:
 def within(contains: Callable[[Any], bool], allowed: str) -> Condition:
     """Return the condition that a number is finite and in a range, which `allowed` describes."""
     message = f"{{key}}={{value}} is out of range: it must be {allowed}"
-    return Condition(lambda value: math.isfinite(value) and contains(value), message)
+
+    def holds(value: Any) -> bool:
+        # OmegaConf leaves values in mappings of mappings as they are, and integers have no end.
+        number = isinstance(value, int | float) and -math.inf < value < math.inf
+        return number and contains(value)
+
+    return Condition(holds, message)
 
 
 def at_least(least: int | float) -> Condition:

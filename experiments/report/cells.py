@@ -1,4 +1,4 @@
-"""The content of a report: cells of grids, runs and studies, read from their files."""
+"""The content of a report: cells of grids, runs, studies and logs, read from their files."""
 
 import re
 from collections.abc import Iterable, Sequence
@@ -8,7 +8,7 @@ from typing import NamedTuple
 import xarray as xr
 
 from experiments.analysis import summary
-from experiments.storage import results
+from experiments.storage import logs, results
 from experiments.storage.job import Kind, seconds_beside
 from experiments.studies.study import Shown, shown_of, study_of
 
@@ -34,7 +34,7 @@ def find(runs: Sequence[Path]) -> list[Path]:
     found = {}
     for run in runs:
         if not run.is_dir():
-            raise ValueError(f"{run}: no such folder")
+            raise ValueError(f"{run}: no such file or folder")
         below = sorted(run.rglob("results.nc"))
         if not below:
             raise ValueError(f"{run}: there is no results.nc at or below it")
@@ -43,26 +43,29 @@ def find(runs: Sequence[Path]) -> list[Path]:
 
 
 class Loaded(NamedTuple):
-    """Results that were found: cells (a run is one of one seed), studies as shown, and sweeps."""
+    """Results that were found: cells (a run is one of one seed), studies, sweeps, and logs."""
 
     cells: list[xr.Dataset]
     studies: list[Shown]
     sweeps: list[xr.Dataset]
+    logs: list[xr.Dataset]
 
 
-def load_all(runs: Sequence[Path]) -> Loaded:
-    """Read every `results.nc` at or below some folders.
+def load_all(places: Sequence[Path]) -> Loaded:
+    """Read every `results.nc` at or below some folders, and logs, which are files.
 
     Raises:
         OSError: a file cannot be read, or is no netCDF file.
-        ValueError: a folder has no results, or a file has other results.
+        ValueError: a folder has no results, a file has other results, or is no log.
     """
-    loaded = list(map(load, find(runs)))
+    files = [place for place in places if place.is_file()]
+    loaded = list(map(load, find([place for place in places if place not in files])))
     of_others = (Kind.STUDY, Kind.SWEEP)
     return Loaded(
         [results for results in loaded if results.attrs.get("kind") not in of_others],
         [shown_of(results) for results in loaded if results.attrs.get("kind") == Kind.STUDY],
         [results for results in loaded if results.attrs.get("kind") == Kind.SWEEP],
+        list(map(logs.read, files)),
     )
 
 

@@ -16,7 +16,7 @@ from rich.progress import track
 from experiments.analysis import comparison, summary
 from experiments.analysis.style import rendered
 from experiments.analysis.verdicts import representative
-from experiments.report import animation, cells, figures, maps, page, sweeps
+from experiments.report import animation, cells, figures, logs, maps, page, sweeps
 from experiments.storage.files import write_atomically
 from experiments.studies import study
 
@@ -37,6 +37,8 @@ def markdown(folders: Sequence[Path]) -> str:
         texts.append(summary.markdown(loaded.cells, flow))
     for swept in loaded.sweeps:
         texts.append(f"**{swept.attrs['folder']}.** {sweeps.sentence(swept)}\n")
+    for log in loaded.logs:
+        texts.append(f"**{log.attrs['folder']}.** {logs.sentence(log)}\n")
     return "\n".join([*texts, *map(study.markdown, loaded.studies)])
 
 
@@ -59,7 +61,8 @@ def write(
     drawn = [shown.figures() for shown in loaded.studies]
     output.parent.mkdir(parents=True, exist_ok=True)
     console = Console(highlight=False, soft_wrap=True)
-    text = page.render(loaded.cells, list(zip(loaded.studies, drawn, strict=True)), loaded.sweeps)
+    studies = list(zip(loaded.studies, drawn, strict=True))
+    text = page.render(loaded.cells, studies, loaded.sweeps, loaded.logs)
     write_atomically(output, text.encode(errors="backslashreplace"))
     console.print(f"report: {output}", markup=False)
     if animated:
@@ -72,8 +75,9 @@ def write(
         if not moving:
             console.print("animation: none, for no run here has recorded its path on a plane")
     if with_figures:
-        of_sweeps = [{str(x.attrs["folder"]): sweeps.figure(x)} for x in loaded.sweeps]
-        files = draw(loaded.cells, [*drawn, *of_sweeps], output.parent)
+        others = [{str(x.attrs["folder"]): sweeps.figure(x)} for x in loaded.sweeps]
+        others += [{str(x.attrs["title"]): logs.figure(x)} for x in loaded.logs]
+        files = draw(loaded.cells, [*drawn, *others], output.parent)
         console.print(f"figures: {len(files)} files in {output.parent}", markup=False)
 
 

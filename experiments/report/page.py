@@ -17,7 +17,7 @@ from experiments.analysis import summary
 from experiments.analysis.numbers import number
 from experiments.analysis.style import rendered, style
 from experiments.analysis.verdicts import representative
-from experiments.report import data, sweeps, tables
+from experiments.report import data, logs, sweeps, tables
 from experiments.report.cells import slugs
 from experiments.report.maps import colour
 from experiments.report.markup import Node, document, node
@@ -42,18 +42,21 @@ EXPLANATION = (
 
 
 def render(
-    cells: summary.Cells, studies: Sequence[Drawn] = (), swept: Sequence[xr.Dataset] = ()
+    cells: summary.Cells,
+    studies: Sequence[Drawn] = (),
+    swept: Sequence[xr.Dataset] = (),
+    logged: Sequence[xr.Dataset] = (),
 ) -> str:
-    """Make the page of cells, of studies with their figures, and of sweeps."""
+    """Make the page of cells, of studies with their figures, of sweeps, and of logs."""
     links = dict(zip(summary.places(cells), slugs(cells), strict=True))
     flows = summary.flows(cells)
-    title = "How well do the flows follow the iterates?" if cells else "Studies and sweeps"
+    title = "How well do the flows follow the iterates?" if cells else "Studies, sweeps and logs"
     body = node(
         "body",
         node(
             "header",
             node("h1", title),
-            node("p", _made(cells, studies, swept), class_="dim"),
+            node("p", _made(cells, studies, swept, logged), class_="dim"),
             id="top",
         ),
         node("main", *((_switch(flows), node("p", *_legend(), class_="dim")) if cells else ())),
@@ -66,6 +69,7 @@ def render(
     main.extend([tables.overview(cells, flow, links) for flow in flows])
     main.extend([study_section(*drawn) for drawn in studies])
     main.extend([sweep_section(sweep) for sweep in swept])
+    main.extend([log_section(log) for log in logged])
     sections = zip(links.items(), cells, strict=True)
     main.extend([section(name, row, cell) for ((row, _), name), cell in sections])
     for hidden in list(main.iter("div")):
@@ -76,7 +80,7 @@ def render(
         node("meta", charset="utf-8"),
         Node("meta", {"http-equiv": "Content-Security-Policy", "content": POLICY}),
         node("meta", name="viewport", content="width=device-width"),
-        node("title", f"{title} {len(cells) + len(studies) + len(swept)} results"),
+        node("title", f"{title} {len(cells) + len(studies) + len(swept) + len(logged)} results"),
         node("style", _beside("page.css")),
         node("script", _beside("errors.js")),
     )
@@ -128,19 +132,39 @@ def study_section(shown: Shown, figures: Mapping[str, Figure]) -> Node:
 
 def sweep_section(sweep: xr.Dataset) -> Node:
     """Make the section of a sweep: its lanes in a sentence, its figure, and the data of that."""
-    image = b64encode(rendered(sweeps.figure(sweep), "png")).decode()
-    numbers = b64encode(sweeps.csv(sweep).encode()).decode()
     folder = str(sweep.attrs.get("folder", "sweep"))
-    link = {"href": f"data:text/csv;base64,{numbers}", "download": f"{folder}.csv"}
     return node(
         "section",
         node("h2", f"Sweep: {sweep.attrs['title']}"),
         _facts(sweep, {"folder": folder}),
         node("p", sweeps.sentence(sweep)),
-        node("img", src=f"data:image/png;base64,{image}", alt=folder, class_="figure"),
-        node("p", node("a", "data of this figure (CSV)", **link)),
+        *_figure(sweeps.figure(sweep), sweeps.csv(sweep), folder),
         _configuration(sweep),
     )
+
+
+def log_section(log: xr.Dataset) -> Node:
+    """Make the section of a log: a sentence, readings before its spikes, its figure and data."""
+    table = logs.before_spikes(log)
+    return node(
+        "section",
+        node("h2", f"Log: {log.attrs['title']}"),
+        _facts(log, {"file": log.attrs["folder"]}),
+        node("p", logs.sentence(log)),
+        *([node("div", tables.plain(table), class_="wide")] if table else []),
+        *_figure(logs.figure(log), logs.csv(log), log.attrs["title"]),
+    )
+
+
+def _figure(figure: Figure, numbers: str, name: str) -> list[Node]:
+    """Make an image of a figure, and a link to its data."""
+    image = b64encode(rendered(figure, "png")).decode()
+    text = b64encode(numbers.encode()).decode()
+    link = {"href": f"data:text/csv;base64,{text}", "download": f"{name}.csv"}
+    return [
+        node("img", src=f"data:image/png;base64,{image}", alt=name, class_="figure"),
+        node("p", node("a", "data of this figure (CSV)", **link)),
+    ]
 
 
 def _facts(results: xr.Dataset, first: dict[str, str | None]) -> Node:
@@ -192,7 +216,12 @@ def _configuration(results: xr.Dataset) -> Node:
     return node("details", node("summary", "configuration"), node("pre", text))
 
 
-def _made(cells: summary.Cells, studies: Sequence[Drawn], swept: Sequence[xr.Dataset]) -> str:
+def _made(
+    cells: summary.Cells,
+    studies: Sequence[Drawn],
+    swept: Sequence[xr.Dataset],
+    logged: Sequence[xr.Dataset],
+) -> str:
     when = datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC")
     seeds = sum(cell.sizes["seed"] for cell in cells)
     every = [*cells, *(shown.results for shown, _ in studies), *swept]
@@ -203,6 +232,7 @@ def _made(cells: summary.Cells, studies: Sequence[Drawn], swept: Sequence[xr.Dat
         (seeds, "run", "runs"),
         (len(studies), "study", "studies"),
         (len(swept), "sweep", "sweeps"),
+        (len(logged), "log", "logs"),
     ]
     counts = ", ".join(f"{n} {one if n == 1 else many}" for n, one, many in counted if n)
     return (

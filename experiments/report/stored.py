@@ -15,6 +15,7 @@ from experiments.analysis.table import Cell, Table
 from experiments.configuration import config as configuration
 from experiments.report import cells, maps
 from experiments.report.published import Circumstances, Published
+from experiments.storage import files
 from experiments.storage.job import seconds_beside
 from experiments.studies.study import shown_of, study_of
 
@@ -50,7 +51,7 @@ def made(name: str, answers: str, folder: Path) -> tuple[Published, xr.Dataset |
     found = [cells.load(path) for path in paths]
     about = circumstances(map(_measured, paths, found))
     shared = {"command": command(name, folder), "circumstances": about}
-    if "grid" in OmegaConf.load(folder / "config.yaml"):
+    if "grid" in _configuration(folder):
         shown = [cell for cell in found if "flow_effective_sharpness" in cell]
         chosen = maps.latest(shown, "covariance_1")
         return _of_grid(name, answers, found, shared), maps.joined(chosen) if chosen else None
@@ -110,7 +111,7 @@ def command(name: str, folder: Path) -> str:
     """Return the command that computes what a folder is of, from its configuration."""
     default = OmegaConf.to_yaml(configuration.composed("study", [f"study={name}"]), resolve=True)
     usual = dict(_flat(OmegaConf.to_container(OmegaConf.create(default))))
-    stored = dict(_flat(OmegaConf.to_container(OmegaConf.load(folder / "config.yaml"))))
+    stored = dict(_flat(_configuration(folder)))
     changed = {
         key: value
         for key, value in stored.items()
@@ -143,11 +144,16 @@ def _measured(path: Path, found: xr.Dataset) -> Mapping[str, Any]:
 
 
 def _paths(folder: Path) -> list[Path]:
-    stored = OmegaConf.load(folder / "config.yaml")
-    if "grid" not in stored:
+    grid = _configuration(folder).get("grid")
+    if grid is None:
         return [folder / "results.nc"]
-    grid = stored.grid
-    return [folder / at / by / "results.nc" for at in grid.problems for by in grid.optimizers]
+    return [folder / at / by / "results.nc" for at in grid["problems"] for by in grid["optimizers"]]
+
+
+def _configuration(folder: Path) -> dict[str, Any]:
+    found = OmegaConf.to_container(OmegaConf.create(files.load_text(folder / "config.yaml")))
+    assert isinstance(found, dict)
+    return {str(key): value for key, value in found.items()}
 
 
 def _flat(values: Any, prefix: str = "") -> Iterator[tuple[str, Any]]:

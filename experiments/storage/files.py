@@ -7,6 +7,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+_SUM = "# sha256 of all above: "
+
 
 def write_atomically(path: Path, content: bytes) -> None:
     """Write a file so that a reader, a crash or a full disk never meets half of it.
@@ -63,7 +65,7 @@ def load(path: Path) -> tuple[dict[str, Any], bytes]:
     except (ValueError, LookupError, TypeError, AttributeError):  # no JSON, or no object in it
         intact = False
     if not intact:
-        raise ValueError(f"{path} is damaged; delete it and repeat the command")
+        raise ValueError(_damaged(path))
     return document, payload
 
 
@@ -91,8 +93,39 @@ def _canonical(content: Mapping[str, Any]) -> bytes:
     return json.dumps(content, sort_keys=True, separators=(",", ":"), allow_nan=False).encode()
 
 
+def save_text(path: Path, text: str) -> None:
+    """Write a text for people atomically, with its checksum in a comment at the end.
+
+    Raises:
+        OSError: It could not be written; whatever was there before still is.
+    """
+    write_atomically(path, f"{text}{_SUM}{_checksum(text.encode())}\n".encode())
+
+
+def load_text(path: Path) -> str:
+    """Read a text without its checksum; one that has none is taken as it is.
+
+    Raises:
+        FileNotFoundError: There is no such file.
+        ValueError: It is damaged.
+    """
+    try:
+        text, summed, told = path.read_bytes().decode().rpartition(_SUM)
+    except UnicodeDecodeError:
+        raise ValueError(_damaged(path)) from None
+    if not summed:
+        return told
+    if told.strip() != _checksum(text.encode()):
+        raise ValueError(_damaged(path))
+    return text
+
+
 def _checksum(content: bytes) -> str:
     return hashlib.sha256(content).hexdigest()
+
+
+def _damaged(path: Path) -> str:
+    return f"{path} is damaged; delete it and repeat the command"
 
 
 def _sync_folder(folder: Path) -> None:

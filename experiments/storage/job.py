@@ -132,7 +132,7 @@ class Job:
                         lock.push(self._withdraw)
                     files.save(self.folder / MARKER, self._made)
                 if configuration:
-                    files.write_atomically(self.folder / "config.yaml", configuration.encode())
+                    files.save_text(self.folder / "config.yaml", configuration)
                 if self.cut is not None:
                     self._pieces.mkdir(exist_ok=True)
             if shared:

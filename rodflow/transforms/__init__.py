@@ -2,6 +2,11 @@
 
 from rodflow.transforms.compensation import CompensateRoundingState as CompensateRoundingState
 from rodflow.transforms.compensation import compensate_rounding as compensate_rounding
+from rodflow.transforms.first_gradient import FirstGradientState as FirstGradientState
+from rodflow.transforms.first_gradient import gi_adam as gi_adam
+from rodflow.transforms.first_gradient import (
+    second_moments_from_gradient as second_moments_from_gradient,
+)
 from rodflow.transforms.inverse_free_shampoo import ScaleByIfShampooState as ScaleByIfShampooState
 from rodflow.transforms.inverse_free_shampoo import if_shampoo as if_shampoo
 from rodflow.transforms.inverse_free_shampoo import scale_by_if_shampoo as scale_by_if_shampoo
@@ -25,6 +30,8 @@ from rodflow.transforms.scalar_adam import scale_by_scalar_nadam as scale_by_sca
 from rodflow.transforms.scalar_rms import ScaleByScalarRmsState as ScaleByScalarRmsState
 from rodflow.transforms.scalar_rms import scalar_rmsprop as scalar_rmsprop
 from rodflow.transforms.scalar_rms import scale_by_scalar_rms as scale_by_scalar_rms
+from rodflow.transforms.scale_to_edge import ScaleToEdgeState as ScaleToEdgeState
+from rodflow.transforms.scale_to_edge import scale_to_edge as scale_to_edge
 from rodflow.transforms.warmup import SecondMomentsFirstState as SecondMomentsFirstState
 from rodflow.transforms.warmup import adam_2k as adam_2k
 from rodflow.transforms.warmup import second_moments_first as second_moments_first

@@ -17,6 +17,7 @@ import pytest
 from rodflow.transforms import (
     OPTIMIZERS,
     adam_2k,
+    gi_adam,
     if_shampoo,
     rf_adamw,
     rf_rmsprop,
@@ -26,6 +27,7 @@ from rodflow.transforms import (
     scale_by_scalar_adam,
     scale_by_scalar_nadam,
     scale_by_scalar_rms,
+    scale_to_edge,
 )
 
 # name -> factory and the hyperparameters it is given. Learning rates are small enough for the stiff
@@ -47,14 +49,26 @@ ALIASES = {
     for name, factory in OPTIMIZERS.items()
 } | {
     "adam_2k": (adam_2k, {"learning_rate": 1e-2, "num_steps": 2}),
+    "gi_adam": (gi_adam, {"learning_rate": 1e-2}),
     "rf_rmsprop": (rf_rmsprop, {"learning_rate": 5e-3, "batch_size": 1}),
     "rf_adamw": (rf_adamw, {"learning_rate": 5e-3, "batch_size": 1, "weight_decay": 1e-4}),
     "if_shampoo": (if_shampoo, {"learning_rate": 1e-3, "batch_size": 1, "damping": 0.1}),
 }
-ALL = ALIASES | TRANSFORMS
+
+
+def sgd_at_edge(sigma, decay=0.9):
+    """Gradient descent with its learning rate from the curvature along its step."""
+    return optax.chain(optax.sgd(1.0), scale_to_edge(sigma, decay))
+
+
+CONTROLLED: dict[str, tuple[Callable, dict[str, Any]]] = {
+    "sgd_at_edge": (sgd_at_edge, {"sigma": 1.0})
+}
+ALL = ALIASES | TRANSFORMS | CONTROLLED
 DTYPES = ["bfloat16", "float16", "float32", "float64"]
 
 each_alias = pytest.mark.parametrize("name", ALIASES)
+each_optimizer = pytest.mark.parametrize("name", ALIASES | CONTROLLED)
 each_member = pytest.mark.parametrize("name", ALL)
 each_transform = pytest.mark.parametrize("name", TRANSFORMS)
 
@@ -91,20 +105,38 @@ def gradient_tree(dtype="float32") -> tuple[dict[str, Any], dict[str, Any]]:
     return params, grads
 
 
+def parabola_of(params, grads):
+    """The loss, as an extra argument, of which ``grads`` is the gradient at ``params``."""
+
+    def loss(w):
+        rest = jax.tree.map(lambda w, p, g: jnp.asarray(w - p + g, jnp.float32), w, params, grads)
+        return optax.tree.norm(rest, squared=True) / 2
+
+    return {"value_fn": loss}
+
+
+def update_of(tx):
+    """The update with the loss as an extra argument, for those that ask for it."""
+    accepts = isinstance(tx, optax.MultiSteps)
+    update = (tx if accepts else optax.with_extra_args_support(tx)).update
+    return lambda grads, state, params: update(grads, state, params, **parabola_of(params, grads))
+
+
 def run(tx, params, state, grads, num_steps=5) -> Any:
     """The updates of ``num_steps`` steps on gradients that change from step to step, stacked."""
+    update = update_of(tx)
 
     def step(state, t):
-        updates, state = tx.update(optax.tree.scale(jnp.cos(t), grads), state, params)
+        updates, state = update(optax.tree.scale(jnp.cos(t), grads), state, params)
         return state, updates
 
     return jax.lax.scan(step, state, jnp.arange(num_steps, dtype=jnp.float32))[1]
 
 
 @pytest.mark.parametrize("target", [parabola, rosenbrock, nested_parabola])
-@each_alias
+@each_optimizer
 def test_converges(name, target):
-    tx = build(name)
+    tx = optax.with_extra_args_support(build(name))
     params, minimum, loss = target()
     # A no-op that finds the parameter-shaped leaves of the state.
     state = optax.tree.map_params(tx, lambda leaf: leaf, tx.init(params))
@@ -113,7 +145,8 @@ def test_converges(name, target):
     def optimize(params, state):
         def step(carry, _):
             params, state = carry
-            updates, state = tx.update(jax.grad(loss)(params), state, params)
+            grads = jax.grad(loss)(params)
+            updates, state = tx.update(grads, state, params, value_fn=loss)
             return (optax.apply_updates(params, updates), state), None
 
         return jax.lax.scan(step, (params, state), length=30_000)[0][0]
@@ -132,7 +165,9 @@ def test_extra_args_are_accepted_and_the_second_call_does_not_recompile(name):
     @jax.jit
     @chex.assert_max_traces(n=1)
     def step(params, state):
-        updates, state = tx.update(grads, state, params, unexpected=jnp.array(1.0))
+        updates, state = tx.update(
+            grads, state, params, unexpected=jnp.array(1.0), **parabola_of(params, grads)
+        )
         return optax.apply_updates(params, updates), state
 
     state = tx.init(params)
@@ -161,7 +196,7 @@ def test_dtypes_of_updates_and_state_are_kept(name, dtype):
         tx = build(name)
         params, grads = gradient_tree(dtype)
         state = jax.eval_shape(tx.init, params)
-        updates, new_state = jax.eval_shape(tx.update, grads, state, params)
+        updates, new_state = jax.eval_shape(update_of(tx), grads, state, params)
         chex.assert_trees_all_equal_shapes_and_dtypes(updates, params)
         chex.assert_trees_all_equal_shapes_and_dtypes(new_state, state)
 
@@ -170,12 +205,12 @@ def test_dtypes_of_updates_and_state_are_kept(name, dtype):
 def test_gradient_accumulation(name):
     tx = optax.MultiSteps(build(name), every_k_schedule=2)
     params, grads = gradient_tree("bfloat16")
-    update = jax.jit(tx.update)
+    update = jax.jit(update_of(tx))
     first, state = update(grads, tx.init(params), params)
     second, _ = update(grads, state, params)
     chex.assert_trees_all_equal(first, optax.tree.zeros_like(grads))
     reference = build(name)
-    expected, _ = jax.jit(reference.update)(grads, reference.init(params), params)
+    expected, _ = jax.jit(update_of(reference))(grads, reference.init(params), params)
     chex.assert_trees_all_close(second, expected, rtol=2**-7)  # one unit of bfloat16's last place
 
 
@@ -205,7 +240,7 @@ def test_counters_may_be_float_clocks(name):
 
     clocked = jax.tree.map(to_clock, state)
     chex.assert_trees_all_equal(run(tx, params, clocked, grads), run(tx, params, state, grads))
-    _, stepped = tx.update(grads, clocked, params)
+    _, stepped = update_of(tx)(grads, clocked, params)
     chex.assert_trees_all_equal_shapes_and_dtypes(stepped, clocked)
     for like, leaf in zip(jax.tree.leaves(state), jax.tree.leaves(stepped), strict=True):
         if jnp.issubdtype(like.dtype, jnp.integer):

@@ -4,6 +4,7 @@ import pytest
 import yaml
 
 from experiments.storage import results
+from experiments.storage.files import load_text
 from experiments.storage.job import Job, Kind
 
 TINY = (
@@ -103,4 +104,4 @@ def test_results_of_another_kind_are_never_replaced(cli, tmp_path):
     assert done.returncode == 1
     line = f"error: {run}/job.json is of another kind (sweep there, run here); choose another"
     assert done.stderr.startswith(line) and done.stderr.count("\n") == 1
-    assert (run / "config.yaml").read_text() == "of: a sweep\n"
+    assert load_text(run / "config.yaml") == "of: a sweep\n"

@@ -61,6 +61,13 @@ def test_the_table_is_written_once_and_continued(tmp_path, monkeypatch, capsys):
     assert table["narrow"]["gd"] == 0.25 and table["linear"]["gd"] == 0.5
 
 
+def test_the_seed_is_one_that_no_grid_uses():
+    for path in (search.configuration.CONFIGS / "study").glob("*.yaml"):
+        config = search.configuration.load_study([f"study={path.stem}"])
+        if isinstance(config, search.GridStudyConfig):
+            assert search.SEED not in config.grid.seeds
+
+
 @pytest.mark.parametrize("study", ["papers", "papers_small"])
 def test_the_table_is_the_one_that_the_study_reads(study):
     assert search.table_of(study) == search.configuration.CONFIGS / "learning_rates" / "papers.yaml"

@@ -24,6 +24,8 @@ from experiments.configuration.errors import USER_ERRORS, one_line, reported_in_
         ("+seeds=1", "seeds: no such key; the keys here are loss, "),
         ("model.width=wide", "model.width: Value 'wide' of type 'str' could not be converted to I"),
         ("model.activation=sin", "model.activation: Invalid value 'sin', expected one of [tanh, "),
+        ("model=[1,[2]]", "model=[1,[2]]: a group takes the name of a file, as in optimizer=adam"),
+        ("+=1", "+=1: it names no key; write KEY=VALUE"),
         ("num_steps", "num_steps: cannot be read (missing EQUAL at '<EOF>'); write KEY=VALUE"),
         ("kappa=[", "kappa=[: cannot be read (no viable alternative"),
         ("kappa=${nothing}", "kappa: Interpolation key 'nothing' not found"),
@@ -38,6 +40,12 @@ def test_a_mistake_is_one_line_that_names_it_and_what_is_allowed(override, line)
     text = one_line(caught.value)
     assert text.startswith(line)
     assert "\n" not in text
+
+
+def test_a_value_that_cannot_be_found_does_not_hide_a_key_that_does_not_exist():
+    with pytest.raises(USER_ERRORS) as caught:
+        load(["seed=${oc.env:NO_SUCH_VARIABLE}", "lr=1"])
+    assert one_line(caught.value).startswith("lr: no such key; did you mean optimizer.learning_rat")
 
 
 @pytest.mark.parametrize(

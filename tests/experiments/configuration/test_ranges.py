@@ -70,3 +70,17 @@ def test_what_is_tuned_on_some_seeds_is_not_reported_on_them():
     check_apart("study", [1000], [0, 1])
     with pytest.raises(ValueError, match=r"\[1\] are in study.test_seeds too"):
         check_apart("study", [1, 2], [0, 1])
+
+
+@pytest.mark.parametrize("value", ["many", float("nan"), float("inf"), -(10**400)])
+def test_what_is_no_number_in_the_range_is_told_wherever_it_is(value):
+    """OmegaConf does not convert the values of a mapping in a mapping."""
+    message = rf"^rates\.a\.b={value} is out of range: it must be above 0$"
+    with pytest.raises(ValueError, match=message):
+        above(0).check("rates", {"a": {"b": value}})
+
+
+def test_an_integer_has_no_end():
+    above(0).check("size", 10**400)
+    with pytest.raises(ValueError, match=r"size=10{400} is out of range: it must be from 1 to 3"):
+        between(1, 3).check("size", 10**400)

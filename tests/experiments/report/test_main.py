@@ -297,7 +297,7 @@ def test_without_figures_the_page_is_alone(run, tmp_path, capsys):
 @pytest.mark.parametrize(
     ("damage", "reason"),
     [
-        ("missing", "{run}: no such folder"),
+        ("missing", "{run}: no such file or folder"),
         ("empty", "{run}: there is no results.nc at or below it"),
         ("truncated", "{run}/results.nc is damaged or of another program; delete it to have"),
         ("not netcdf", "{run}/results.nc is damaged or of another program; delete it to have"),

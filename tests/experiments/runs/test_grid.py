@@ -14,6 +14,7 @@ from experiments.commands.interruption import SAID
 from experiments.configuration.config import load_study
 from experiments.runs import grid
 from experiments.storage import results
+from experiments.storage.files import load_text
 from experiments.storage.job import Job, Kind
 
 ROOT = Path(__file__).parents[3]
@@ -95,7 +96,7 @@ def test_a_grid_leaves_the_folder_of_another_kind_alone(tmp_path):
         pass
     with pytest.raises(ValueError, match=r"is of another kind \(run there, grid here\)"):
         run(grid.cells_of(load_study(["study=tiny"]), tmp_path), tmp_path)
-    assert (tmp_path / "config.yaml").read_text() == "of: a run\n"
+    assert load_text(tmp_path / "config.yaml") == "of: a run\n"
 
 
 def study_process(folder, cache, *settings, **options):

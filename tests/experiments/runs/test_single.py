@@ -4,6 +4,7 @@ from hydra.errors import InstantiationException
 
 from experiments.configuration.config import load
 from experiments.runs import single
+from experiments.storage.files import load_text
 
 
 @pytest.mark.parametrize("records", [1, 7, 40, 60, 61])
@@ -38,7 +39,7 @@ def test_a_finished_run_is_shown_again_and_not_replaced(tmp_path, quick):
     with pytest.raises(ValueError, match=r"num_steps: 20 there, num_steps: 40 here"):
         single.run_in(tmp_path, load(["num_steps=40"]), "another: text\n", ignore)
     assert quick == [20]
-    assert (tmp_path / "config.yaml").read_text() == "of: tests\n"
+    assert load_text(tmp_path / "config.yaml") == "of: tests\n"
     assert first.attrs["kind"] == "run"
 
 
@@ -58,4 +59,4 @@ def test_two_runs_at_once_do_not_share_a_folder(tmp_path, monkeypatch):
 
     monkeypatch.setattr(single, "run", run)
     single.run_in(tmp_path, load(), "first: true\n", ignore)
-    assert (tmp_path / "config.yaml").read_text() == "first: true\n"
+    assert load_text(tmp_path / "config.yaml") == "first: true\n"

@@ -17,6 +17,7 @@ from experiments.configuration import config
 from experiments.runs import sweep
 from experiments.setup import optimizers
 from experiments.storage import results
+from experiments.storage.files import load_text
 
 ROOT = Path(__file__).parents[3]
 TINY = (
@@ -125,7 +126,7 @@ def test_segments_of_another_sweep_are_refused_even_if_nothing_else_tells(tmp_pa
     other = "sweep.axes=['optimizer.hyperparameters.b1=0,.5','seed=6,7,8']"
     with pytest.raises(ValueError, match=r"pieces/0000.\.nc is of another config.*3 there, 6 here"):
         sweep.run(configured(tmp_path, "sweep.segment=4", other), "", lambda *counts: None)
-    assert (tmp_path / "config.yaml").read_text() == "first: true\n"
+    assert load_text(tmp_path / "config.yaml") == "first: true\n"
 
 
 # The application, which leaves a line for every segment that it begins.

@@ -6,6 +6,7 @@ import numpy as np
 import optax
 
 import rodflow
+from experiments.setup import clock
 from experiments.setup.clock import best_seconds, per_step, timed
 
 
@@ -23,7 +24,7 @@ def test_times_are_the_best_of_several():
     assert all(0 <= s < 1 for s in seconds.values())
 
 
-def test_flows_are_timed_on_top_of_the_iterates():
+def test_flows_are_timed_on_top_of_the_iterates(monkeypatch):
     flows = {"edge": rodflow.EdgeFlow(), "lost": rodflow.StableFlow()}
 
     def tracker_of(names):
@@ -34,3 +35,9 @@ def test_flows_are_timed_on_top_of_the_iterates():
     lost = state.flows["lost"]._replace(diverged_at=jnp.array([1, 1], jnp.int32))
     found = per_step(tracker_of, state._replace(flows=state.flows | {"lost": lost}), records=5)
     assert found["iterates"] > 0 and np.isfinite(found["edge"]) and np.isnan(found["lost"])
+
+    monkeypatch.setattr(clock, "best_seconds", lambda runs, repeats: {"iterates": 2.0, "edge": 5.0})
+    assert per_step(tracker_of, state._replace(flows={"edge": state.flows["edge"]}), records=5) == {
+        "iterates": 0.2,  # ten steps
+        "edge": 0.3,
+    }

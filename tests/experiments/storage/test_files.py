@@ -2,8 +2,15 @@ import errno
 import os
 
 import pytest
+import yaml
 
-from experiments.storage.files import with_checksum, without_checksum, write_atomically
+from experiments.storage.files import (
+    load_text,
+    save_text,
+    with_checksum,
+    without_checksum,
+    write_atomically,
+)
 
 
 def test_replaces_the_old_file(tmp_path):
@@ -62,3 +69,13 @@ def test_content_that_was_changed_does_not_have_its_checksum(changed):
 def test_content_without_a_checksum_is_not_taken():
     with pytest.raises(ValueError, match="does not have its checksum"):
         without_checksum({"a": 1})
+
+
+def test_a_text_is_read_as_it_was_written_and_with_a_comment_for_people(tmp_path):
+    path = tmp_path / "config.yaml"
+    save_text(path, "a: 1\nb: é\n")
+    assert load_text(path) == "a: 1\nb: é\n"
+    assert path.read_text().startswith("a: 1\nb: é\n# sha256 of all above: ")
+    assert yaml.safe_load(path.read_text()) == {"a": 1, "b": "é"}
+    path.write_text("by: hand\n")
+    assert load_text(path) == "by: hand\n"

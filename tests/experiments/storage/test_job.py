@@ -8,7 +8,9 @@ import pytest
 import xarray as xr
 
 from experiments.storage import files, results
+from experiments.storage.files import load_text
 from experiments.storage.job import Job, Kind, provenance, seconds_beside
+from experiments.storage.locks import claimed
 
 IDENTITY = {"lanes": "2", "run": "loss: squared\nsteps: 4\n"}
 PIECE = xr.Dataset({"loss": ("step", np.arange(4.0))}, attrs={"unit": "1"})
@@ -52,7 +54,7 @@ def contents(folder):
 
 def test_everything_comes_back(begun):
     assert names(begun.folder) == {".lock", "job.json", "config.yaml", "checkpoint", "pieces"}
-    assert (begun.folder / "config.yaml").read_text() == "of: tests\n"
+    assert load_text(begun.folder / "config.yaml") == "of: tests\n"
     again = job(begun.folder)
     assert again.check() is None and again.complete == 2
     piece, seconds = again.load("1")
@@ -73,7 +75,7 @@ def test_results_say_what_they_are_and_are_all_that_is_left(ended):
     xr.testing.assert_equal(found, PIECE)
     with ended.working("another: text\n") as whole:
         xr.testing.assert_identical(whole, found)
-    assert (ended.folder / "config.yaml").read_text() == "of: tests\n"
+    assert load_text(ended.folder / "config.yaml") == "of: tests\n"
     taken = seconds_beside(ended.folder / "results.nc", found)
     assert taken["seconds"] == 5.0 and taken["per_step"] == {"iterates": 0.5}
     assert taken["measured"]["versions"]["jax"] == jax.__version__
@@ -183,6 +185,21 @@ def test_two_jobs_do_not_work_in_one_folder(tmp_path):
         pytest.fail("never at work")
     with other.working():
         pass
+
+
+def test_a_job_that_another_process_ends_before_the_lock_is_taken_is_read(tmp_path, monkeypatch):
+    """Looked at once only, before the lock, it would be computed a second time."""
+    slow, fast = job(tmp_path), job(tmp_path)
+
+    def after_the_other(path, wait=False):
+        monkeypatch.undo()
+        with fast.working():
+            fast.finish(PIECE, 5.0)
+        return claimed(path, wait)
+
+    monkeypatch.setattr("experiments.storage.job.claimed", after_the_other)
+    with slow.working(wait=True) as whole:
+        xr.testing.assert_equal(whole, PIECE)
 
 
 def test_a_job_that_fails_before_it_has_anything_leaves_nothing(tmp_path):

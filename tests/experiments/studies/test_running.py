@@ -6,6 +6,7 @@ from typing import ClassVar
 import pytest
 import xarray as xr
 
+from experiments.storage.files import load_text
 from experiments.storage.job import provenance
 from experiments.studies import running as parts
 from experiments.studies.study import AbstractStudy, Shown
@@ -76,7 +77,7 @@ def test_what_is_damaged_or_of_another_configuration_is_named_and_stays(tmp_path
     content = path.read_bytes()
     with pytest.raises(ValueError, match=r"is of another configuration \(one there, another here"):
         parts.run(Squares([2, 3]), tmp_path, "another", ignore)
-    assert (tmp_path / "config.yaml").read_text() == "one"
+    assert load_text(tmp_path / "config.yaml") == "one"
     assert path.read_bytes() == content
     path.write_bytes(content[:100])
     again = Squares([2, 3])
