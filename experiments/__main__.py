@@ -46,4 +46,8 @@ def unread(run: Callable[[], None]) -> None:
 
 
 if __name__ == "__main__":
-    unread(lambda: main(sys.argv[1:]))
+    try:
+        unread(lambda: main(sys.argv[1:]))
+    except KeyboardInterrupt:
+        sys.stderr.write("interrupted\n")
+        raise SystemExit(130) from None

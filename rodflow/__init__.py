@@ -3,6 +3,16 @@
 One unit of flow time is one optimizer step.
 """
 
+from rodflow.curvature.batch import batch_sharpness as batch_sharpness
+from rodflow.curvature.batch import generalized_batch_sharpness as generalized_batch_sharpness
+from rodflow.curvature.edge import Edge as Edge
+from rodflow.curvature.edge import edge as edge
+from rodflow.curvature.fluctuation import FluctuationMeter as FluctuationMeter
+from rodflow.curvature.realized import EdgeFactors as EdgeFactors
+from rodflow.curvature.realized import directional_sharpness as directional_sharpness
+from rodflow.curvature.realized import edge_factors as edge_factors
+from rodflow.curvature.realized import realized_edge as realized_edge
+from rodflow.curvature.realized import secant_sharpness as secant_sharpness
 from rodflow.curvature.response import nyquist_response as nyquist_response
 from rodflow.curvature.sharpness import effective_sharpness as effective_sharpness
 from rodflow.curvature.sharpness import sharpness as sharpness
@@ -38,6 +48,7 @@ from rodflow.transforms.first_gradient import (
 )
 from rodflow.transforms.inverse_free_shampoo import if_shampoo as if_shampoo
 from rodflow.transforms.inverse_free_shampoo import scale_by_if_shampoo as scale_by_if_shampoo
+from rodflow.transforms.monitored import monitored as monitored
 from rodflow.transforms.named import OPTIMIZERS as OPTIMIZERS
 from rodflow.transforms.named import heavy_ball as heavy_ball
 from rodflow.transforms.named import nesterov as nesterov

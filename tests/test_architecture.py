@@ -46,8 +46,14 @@ APPLICATION = (
 NARROW = {
     "rodflow._checks": (),
     "rodflow.linalg": ("rodflow._checks",),
-    # A warmup freezes first moments, which the parity of a transformation's state tells.
-    "rodflow.transforms": ("rodflow._checks", "rodflow.linalg", "rodflow.maps.parity"),
+    # A warmup freezes first moments, which the parity of a transformation's state tells; a monitor
+    # measures how far the map of a chain is from the edge.
+    "rodflow.transforms": (
+        "rodflow._checks",
+        "rodflow.linalg",
+        "rodflow.maps",
+        "rodflow.curvature",
+    ),
     "rodflow.term": ("rodflow._checks", "rodflow.linalg"),
     "rodflow.solvers": ("rodflow._checks", "rodflow.linalg", "rodflow.term"),
     "rodflow.sweep": ("rodflow._checks", "rodflow.linalg"),

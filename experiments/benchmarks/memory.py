@@ -68,10 +68,10 @@ def large() -> Iterator[Table]:
     yield Table(title, columns, rows, {"allotted floats each": ".1f"})
 
 
-def followed(width: int, flow: str) -> dict[str, int | float]:
+def followed(width: int, flow: str, *settings: str) -> dict[str, int | float]:
     """Track a network of a width with one flow, and return its size, memory, time and distance."""
     sorting = ["data=sorting", "data.size=16"]
-    chosen = config.load(["model=transformer", f"model.width={width}", *sorting])
+    chosen = config.load(["model=transformer", f"model.width={width}", *sorting, *settings])
     problem = problems.configured(chosen)
     flows = {} if flow == "none" else {flow: made(flow, None)}
     tx = optimizers.configured(chosen.optimizer)

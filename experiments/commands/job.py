@@ -17,6 +17,7 @@ from omegaconf import DictConfig, OmegaConf
 from rich.console import Console
 
 from experiments.commands import help as helping
+from experiments.commands.interruption import at_once
 from experiments.configuration import config as configuration
 from experiments.configuration.errors import reported_in_one_line, told_in_one_line
 
@@ -64,7 +65,12 @@ def job(composed: DictConfig) -> Iterator[Job]:
     shows the first with the overrides of its job.
     """
     folder = Path(HydraConfig.get().runtime.output_dir)
-    with told_in_one_line() if one_of_many() else reported_in_one_line(), left_clean(folder):
+    alone = not one_of_many()
+    with contextlib.ExitStack() as around:
+        around.enter_context(reported_in_one_line() if alone else told_in_one_line())
+        around.enter_context(left_clean(folder))
+        if alone:
+            around.enter_context(at_once(folder))
         config = configuration.checked(composed)
         yield Job(config, OmegaConf.to_yaml(composed, resolve=True), folder, Console())
 

@@ -1,7 +1,7 @@
 """Sharpness relative to the edge of stability: Hessian eigenvalues in the optimizer's metric.
 
-With r the response of a chain to an alternating gradient (`rodflow.curvature.response`), a mode
-leaves stability through the eigenvalue -1 when the top eigenvalue of diag(r)^1/2 H diag(r)^1/2
+With r the response of a chain (`rodflow.curvature._metric`), to an alternating gradient where modes
+leave through the multiplier -1, a mode leaves when the top eigenvalue of diag(r)^1/2 H diag(r)^1/2
 reaches 2, so that
 
     effective sharpness = lambda_max / 2            (1 is the edge, for every optimizer)
@@ -12,23 +12,26 @@ Source: Cohen et al. 2021 (arXiv 2103.00065), 2022 (2207.14484).
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import overload
 
 import equinox as eqx
 import jax
 import jax.numpy as jnp
 import optax
 from jax.flatten_util import ravel_pytree
-from jaxtyping import Array, Bool, Float, PyTree
+from jaxtyping import Array, Float, PyTree
 
 from rodflow._checks import check_count
-from rodflow.curvature.response import Settling
+from rodflow.curvature._metric import filters_at, metric_of, response_of
+from rodflow.curvature._parts import By, parts_of
+from rodflow.curvature.settling import Settling
 from rodflow.linalg.lanczos import largest_eigenvalues
-from rodflow.linalg.trees import coins_like, normal_like
+from rodflow.linalg.trees import normal_like
 from rodflow.maps.iteration import Iteration, PhaseState
 
 _KRYLOV_DEPTH = 30
 # Iterations of an oscillation, to single precision even where the error only halves in each.
-_SETTLED = 64
+
 _RESPONSE_ITERATIONS = 24
 
 
@@ -85,14 +88,37 @@ def _random(params: PyTree) -> tuple[Float[Array, " n"], Callable[[Array], PyTre
     return wide, lambda v: unravel(v.astype(flat.dtype))
 
 
-@eqx.filter_jit
+@overload
 def effective_sharpness(
     loss: Callable[[PyTree], Float[Array, ""]],
     tx: optax.GradientTransformation,
     state: PhaseState | tuple[PyTree, PyTree],
     k: int = 1,
     elementwise: bool = True,
-) -> Float[Array, " k"]:
+    by: None = None,
+) -> Float[Array, " k"]: ...
+
+
+@overload
+def effective_sharpness(
+    loss: Callable[[PyTree], Float[Array, ""]],
+    tx: optax.GradientTransformation,
+    state: PhaseState | tuple[PyTree, PyTree],
+    k: int = 1,
+    elementwise: bool = True,
+    *,
+    by: By,
+) -> dict[str, Float[Array, " k"]]: ...
+
+
+def effective_sharpness(
+    loss: Callable[[PyTree], Float[Array, ""]],
+    tx: optax.GradientTransformation,
+    state: PhaseState | tuple[PyTree, PyTree],
+    k: int = 1,
+    elementwise: bool = True,
+    by: By | None = None,
+) -> Float[Array, " k"] | dict[str, Float[Array, " k"]]:
     """Return the k largest eigenvalues of the Hessian relative to the edge of stability of `tx`.
 
     1.0 is the edge, for every optimizer. Compiled; works under `jit` and `vmap`. Norms that scale a
@@ -112,15 +138,19 @@ def effective_sharpness(
             (otherwise it is found out, and the result NaN). The response to an alternating gradient
             g is then a product R g with a matrix, symmetric and positive, and the eigenvalues are
             those of R H.
+        by: A function from the path of a leaf of the parameters to the name of its part, or "leaf"
+            for a part of each leaf, to find the numbers of each part with all others held.
 
     Returns:
-        The effective sharpnesses, without unit, in descending order; NaN where the update is not
-        the linear response to the present gradient to 5 %, as that of a sign or of clipping each
-        element is not.
+        The effective sharpnesses, without unit, in descending order; a dictionary of those of each
+        part with `by`. They are NaN where the update is not the linear response to the present
+        gradient to 5 %, as that of a sign or of clipping each element is not, and where the edge is
+        not one of a symmetric matrix, as that of filters that differ between parameters and leave
+        as rotations is not. `edge` returns more.
 
     Raises:
-        ValueError: k is below 1 or above the number of parameters, or the state is of another
-            transformation.
+        ValueError: k is below 1 or above the number of parameters, `by` is of another kind, or the
+            state is of another transformation.
 
     Examples:
         Gradient descent is at the edge where the sharpness is 2 over the learning rate:
@@ -131,35 +161,38 @@ def effective_sharpness(
         >>> print(f"{rodflow.effective_sharpness(loss, tx, state)[0]:.3f}")
         0.750
     """
+    return _effective_sharpness(loss, tx, state, k, elementwise, by)
+
+
+@eqx.filter_jit
+def _effective_sharpness(
+    loss: Callable[[PyTree], Float[Array, ""]],
+    tx: optax.GradientTransformation,
+    state: PhaseState | tuple[PyTree, PyTree],
+    k: int,
+    elementwise: bool,
+    by: By | None,
+) -> Float[Array, " k"] | dict[str, Float[Array, " k"]]:
     iteration = Iteration(loss, tx)
     state = iteration.check(state)
     iteration.init(state.params)
-    settling = Settling.at_present(iteration, state)
     if not elementwise:
-        return _in_metric_of_matrices(settling, state, k) / 2
-    response, known = _response_by_itself(settling, state)
-    return jnp.where(known, sharpness(loss, state.params, k, response) / 2, jnp.nan)
+        if by is not None:
+            raise ValueError(
+                "`by` is given with `elementwise` False; parts of a chain of matrices have no "
+                "effective sharpness of their own."
+            )
+        return _in_metric_of_matrices(Settling.at_present(iteration, state), state, k) / 2
+    parts = parts_of(state.params, by, k)
+    filters = filters_at(iteration, state)
 
+    def one(part: Array) -> Array:
+        metric = metric_of(filters, part)
+        values = sharpness(loss, state.params, k, response_of(filters, metric, part))
+        return jnp.where(metric.known, values / 2, jnp.nan)
 
-def _response_by_itself(
-    settling: Settling, state: PhaseState
-) -> tuple[PyTree[Array], Bool[Array, ""]]:
-    """Return the Nyquist response, and True if there is one and each element has its own."""
-    coins = coins_like(jax.random.key(0), state.params)
-    signs = jax.tree.map(lambda c, p: jnp.where(c, 1, -1).astype(p.dtype), coins, state.params)
-    grads = jax.tree.map(lambda s: jnp.stack([jnp.ones_like(s), s]), signs)
-    settled = jax.vmap(lambda g: settling.settled(g).x.params)
-    both = settled(grads)
-    response = jax.tree.map(lambda x: 2 * x[0], both)
-
-    def alike(x: Array, s: Array) -> Array:
-        return jnp.all(jnp.abs(x[1] - s * x[0]) <= 1e-2 * jnp.abs(x[0]))
-
-    own = jnp.stack(jax.tree.leaves(jax.tree.map(alike, both, signs)))
-    some = jnp.stack([jnp.any(leaf != 0) for leaf in jax.tree.leaves(response)])
-    # Memory comes to the same place under any gradient.
-    explained = settling.settled(signs).explains()
-    return response, jnp.all(own) & jnp.any(some) & explained
+    values = jax.lax.map(one, jnp.asarray(parts.members))
+    return values[0] if by is None else dict(zip(parts.names, values, strict=True))
 
 
 def _in_metric_of_matrices(settling: Settling, state: PhaseState, k: int) -> Float[Array, " k"]:

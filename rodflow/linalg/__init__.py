@@ -7,4 +7,7 @@ from rodflow.linalg.complementarity import kkt_residual as kkt_residual
 from rodflow.linalg.decompositions import eigh as eigh
 from rodflow.linalg.decompositions import eigvalsh as eigvalsh
 from rodflow.linalg.decompositions import solve as solve
+from rodflow.linalg.lanczos import Eigenpairs as Eigenpairs
+from rodflow.linalg.lanczos import largest_eigenpairs as largest_eigenpairs
 from rodflow.linalg.lanczos import largest_eigenvalues as largest_eigenvalues
+from rodflow.linalg.ritz import refine_eigenpairs as refine_eigenpairs

@@ -16,17 +16,39 @@ of the basis, multiple eigenvalues and those of the null space are found as well
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float
+from jaxtyping import Array, Float, PyTree
 
-from rodflow.linalg.decompositions import eigvalsh
+from rodflow.linalg.decompositions import eigh, eigvalsh
 
 _Vector = Float[Array, " n"]
 
 # A remainder shorter than this many rounding units of the original vector is rounding.
 _ROUNDING = 16
+
+
+class Eigenpairs(NamedTuple):
+    """Approximate eigenpairs of a symmetric matrix A.
+
+    Attributes:
+        values: The Rayleigh quotients v' A v of the vectors, in descending order.
+        vectors: Orthonormal vectors, as the rows of a pytree.
+        residuals: The lengths |A v - (v' A v) v|. An eigenvalue is that close to each value.
+
+    Examples:
+        >>> import jax.numpy as jnp
+        >>> from rodflow.linalg import Eigenpairs
+        >>> pairs = Eigenpairs(jnp.array([2.0]), jnp.array([[1.0, 0.0]]), jnp.array([0.0]))
+        >>> float(pairs.residuals[0])
+        0.0
+    """
+
+    values: Float[Array, " k"]
+    vectors: PyTree
+    residuals: Float[Array, " k"]
 
 
 def largest_eigenvalues(
@@ -56,6 +78,55 @@ def largest_eigenvalues(
         >>> print(*(f"{value:.3f}" for value in values))
         5.000 3.000
     """
+    krylov = _krylov(product, start, depth, respond)
+    values = eigvalsh(krylov.tridiagonal)[::-1][:k]
+    return jnp.where(krylov.typical > 0, values, jnp.nan)
+
+
+def largest_eigenpairs(
+    product: Callable[[_Vector], _Vector], start: _Vector, k: int, depth: int
+) -> Eigenpairs:
+    """Compute the largest eigenvalues of A by Lanczos iteration, with vectors and residuals.
+
+    Args:
+        product: The function v -> A v, called `depth` times.
+        start: A vector drawn at random, from which the basis begins.
+        k: The number of eigenpairs.
+        depth: The number of vectors in the basis.
+
+    Returns:
+        The eigenpairs, of vectors of the shape of `start`.
+
+    Examples:
+        >>> import jax.numpy as jnp
+        >>> from rodflow.linalg import largest_eigenpairs
+        >>> diagonal, start = jnp.array([1.0, 5.0, 3.0]), jnp.array([0.3, -0.5, 0.8])
+        >>> pairs = largest_eigenpairs(lambda v: diagonal * v, start, k=1, depth=3)
+        >>> print(abs(pairs.vectors[0].round(3)))
+        [0. 1. 0.]
+    """
+    krylov = _krylov(product, start, depth, None)
+    values, vectors = eigh(krylov.tridiagonal)
+    values, vectors = values[::-1][:k], vectors[:, ::-1].T[:k]
+    # A V = V T + (what is left of the last) e_depth'
+    return Eigenpairs(values, vectors @ krylov.grads, jnp.abs(vectors[:, -1]) * krylov.left)
+
+
+class _Krylov(NamedTuple):
+    """The basis as rows, T, the length of what the last product left, and a typical R."""
+
+    grads: Array
+    tridiagonal: Array
+    left: Array
+    typical: Array | float
+
+
+def _krylov(
+    product: Callable[[_Vector], _Vector],
+    start: _Vector,
+    depth: int,
+    respond: Callable[[_Vector], _Vector] | None,
+) -> _Krylov:
     eps = jnp.finfo(start.dtype).eps
     keys = jax.random.split(jax.random.key(1), depth)
     typical = 1.0 if respond is None else jnp.vdot(start, respond(start)) / jnp.vdot(start, start)
@@ -67,7 +138,7 @@ def largest_eigenvalues(
 
     def turn(
         carry: tuple[tuple[Array, ...], _Vector], at: tuple[Array, Array]
-    ) -> tuple[tuple[tuple[Array, ...], _Vector], Array]:
+    ) -> tuple[tuple[tuple[Array, ...], _Vector], tuple[Array, Array]]:
         bases, new = carry
         i, key = at
         images = (new,) if respond is None else (new, respond(new))
@@ -90,11 +161,12 @@ def largest_eigenvalues(
             lambda: rest,
             lambda: outside(jax.random.normal(key, rest.shape, rest.dtype), grads, moves),
         )
-        return (bases, new), size * entries
+        # The random vector is no remainder of the matrix.
+        left = jnp.where(length(rest) > _ROUNDING * eps * before, length(rest), 0)
+        return (bases, new), (size * entries, size * left)
 
     empty = jnp.zeros((depth, start.size), start.dtype)
     bases = (empty,) if respond is None else (empty, empty)
-    _, rows = jax.lax.scan(turn, (bases, start), (jnp.arange(depth), keys))
+    (bases, _), (rows, left) = jax.lax.scan(turn, (bases, start), (jnp.arange(depth), keys))
     tridiagonal = jnp.tril(rows) + jnp.tril(rows, -1).T
-    values = eigvalsh(tridiagonal)[::-1][:k]
-    return jnp.where(typical > 0, values, jnp.nan)
+    return _Krylov(bases[0], tridiagonal, left[-1], typical)

@@ -39,6 +39,23 @@ class Needs(NamedTuple):
     integers: bool
 
 
+def unobserved(tx: optax.GradientTransformation) -> optax.GradientTransformation:
+    """Return the optimizer within one that only adds readings of it, such as `rodflow.monitored`.
+
+    Such an update is a method of an object that has the optimizer as its `observed`.
+    """
+    owner = getattr(getattr(tx, "update", None), "__self__", None)
+    return getattr(owner, "observed", tx)
+
+
+def without_readings(memory: PyTree) -> PyTree:
+    """Return the state of the optimizer within one that only adds readings of it.
+
+    Such a state has that of the optimizer as its `observed_state`.
+    """
+    return getattr(memory, "observed_state", memory)
+
+
 def memo_of(tx: optax.GradientTransformation) -> dict[Any, Any]:
     """Return what is known of `tx`, to be added to."""
     try:

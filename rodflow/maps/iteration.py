@@ -27,7 +27,7 @@ from jaxtyping import Array, Float, PyTree
 from rodflow._checks import shown
 from rodflow.linalg.trees import alike, without_empty_tuples
 from rodflow.maps._loss import check_loss, check_params, hashable
-from rodflow.maps._transformation import between_steps, needs_of
+from rodflow.maps._transformation import between_steps, needs_of, unobserved, without_readings
 from rodflow.maps.parity import Parity, are_rounding_errors, as_clock, probe_parity
 from rodflow.maps.placement import Placement, place, placement_of
 
@@ -60,7 +60,7 @@ class AbstractIteration(eqx.Module):
 
     Attributes:
         loss_fn: The loss as it was given, a function of the parameters.
-        tx: The Optax transformation.
+        tx: The Optax transformation, without the readings of `rodflow.monitored`.
         placement: The sharding to which parameters are held; None where nothing is sharded.
 
     Examples:
@@ -74,7 +74,7 @@ class AbstractIteration(eqx.Module):
     """
 
     loss_fn: Callable[[PyTree], Float[Array, ""]] = eqx.field(converter=lambda f: hashable(f))
-    tx: optax.GradientTransformation
+    tx: optax.GradientTransformation = eqx.field(converter=lambda tx: unobserved(tx))
     placement: Placement | None = eqx.field(static=True, default=None)
 
     def __check_init__(self) -> None:
@@ -165,7 +165,7 @@ class AbstractIteration(eqx.Module):
                 f"`state` is of type {type(state).__name__}; it must be a PhaseState, as "
                 "`Iteration.init` returns, or a tuple (params, opt_state)."
             )
-        params, opt_state = without_empty_tuples(tuple(state))
+        params, opt_state = without_empty_tuples((state[0], without_readings(state[1])))
         if not alike(self._shapes(params), opt_state):
             raise ValueError(
                 "`state` is of another transformation: its optimizer state is not what `tx` would "

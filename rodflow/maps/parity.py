@@ -35,7 +35,7 @@ from jaxtyping import Array, PyTree
 from rodflow.linalg.trees import without_empty_tuples
 from rodflow.maps._generic import concrete, generic
 from rodflow.maps._seen import Seen, look, much_later
-from rodflow.maps._transformation import memo_of, needs_of
+from rodflow.maps._transformation import memo_of, needs_of, without_readings
 from rodflow.maps.placement import Placement
 
 _SIGNS = (1, -1)
@@ -165,6 +165,16 @@ def _probe(
     extra = {"value": np.float32(0.5)} if needs_of(tx, params).value else {}
     memory = jax.eval_shape(tx.init, params)
     shapes = jax.tree.map(lambda p: jax.ShapeDtypeStruct(p.shape, p.dtype), params)
+    readings = jax.tree_util.tree_leaves_with_path(memory, is_leaf=_has_readings)
+    for path, node in readings:
+        if _has_readings(node):
+            raise ValueError(
+                _not_smooth(
+                    path,
+                    "has readings of `rodflow.monitored`, which must be "
+                    "outside of all other transformations",
+                )
+            )
     paths = jax.tree_util.tree_leaves_with_path(memory)
     for path, like in paths:
         if jax.dtypes.issubdtype(like.dtype, jax.dtypes.prng_key):
@@ -260,6 +270,10 @@ def _probe(
     if Parity.CLOCK in kinds:
         _check_one_map(np.array([moved_at(count) for count in _COMPARED]))
     return parity
+
+
+def _has_readings(node: PyTree) -> bool:
+    return without_readings(node) is not node
 
 
 def _check_one_map(moved: np.ndarray) -> None:

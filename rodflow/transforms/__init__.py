@@ -10,6 +10,8 @@ from rodflow.transforms.first_gradient import (
 from rodflow.transforms.inverse_free_shampoo import ScaleByIfShampooState as ScaleByIfShampooState
 from rodflow.transforms.inverse_free_shampoo import if_shampoo as if_shampoo
 from rodflow.transforms.inverse_free_shampoo import scale_by_if_shampoo as scale_by_if_shampoo
+from rodflow.transforms.monitored import MonitoredState as MonitoredState
+from rodflow.transforms.monitored import monitored as monitored
 from rodflow.transforms.named import OPTIMIZERS as OPTIMIZERS
 from rodflow.transforms.named import heavy_ball as heavy_ball
 from rodflow.transforms.named import nesterov as nesterov

@@ -92,6 +92,21 @@ def test_held_has_the_memory_of_its_solver():
     np.testing.assert_allclose(*ys, rtol=1e-12)
 
 
+class Told(diffrax.Euler):
+    """A solver that adds up what it is told: begin and end of a step, and if there was a jump."""
+
+    def step(self, terms, t0, t1, y0, args, solver_state, made_jump):
+        y1 = y0 + jnp.stack([t0, t1, jnp.where(made_jump, 1.0, 0.0)])
+        return y1, None, dict(y0=y0, y1=y1), None, diffrax.RESULTS.successful
+
+
+@pytest.mark.parametrize("jump", [True, False])
+def test_substeps_follow_each_other_and_a_jump_is_before_the_first(jump):
+    solver = Held(Told(), substeps=3)
+    found = solver.step(damped(), 1.0, 2.5, jnp.zeros(3), None, None, jump)[0]
+    np.testing.assert_array_equal(found, [1.0 + 1.5 + 2.0, 1.5 + 2.0 + 2.5, jump])
+
+
 def test_held_needs_a_substep():
     with pytest.raises(ValueError, match="`substeps` is 0; it must be at least 1"):
         Held(substeps=0)

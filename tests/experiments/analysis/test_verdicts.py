@@ -80,6 +80,18 @@ def test_catapults_are_counted_or_estimated(cell):
     assert summarize(cell.assign(catapults=("seed", [0, 0, 4])), "rod").catapults == (0, 0, 4)
 
 
+@pytest.mark.parametrize(("factor", "leaps"), [(5, 1), (0.1, 0)])
+def test_a_loss_that_leaps_up_is_a_catapult_and_one_that_falls_is_none(cell, factor, leaps):
+    cell["loss"].loc[{"seed": 1, "step": slice(30, None)}] *= factor
+    assert summarize(cell, "rod").catapults == (0, leaps, 0)
+
+
+def test_distance_and_floor_are_compared_where_both_are_known(cell):
+    """A twin may diverge: the floor is then unknown from there on, and the distance grows."""
+    cell["floor"].loc[{"seed": 1, "step": slice(40, None)}] = np.nan
+    assert summarize(cell, "rod").over_floor == pytest.approx(4)  # still of 2, 4 and 8
+
+
 def test_the_representative_seed_has_the_median_improvement(cell):
     assert representative(cell) == 1
     cell["improvement"].loc[{"seed": 1}] = np.nan

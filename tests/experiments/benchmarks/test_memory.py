@@ -24,8 +24,9 @@ def test_temporary_arrays_count():
 
 @pytest.mark.parametrize("flow", ["none", pytest.param("stable", marks=pytest.mark.slow)])
 def test_a_small_network_is_counted_and_followed(flow):
-    found = followed(8, flow)
-    chosen = config.load(["model=transformer", "model.width=8", "data=sorting", "data.size=16"])
+    found = followed(8, flow, "model.depth=1", "data.length=4")
+    small = ("model.width=8", "model.depth=1", "data.length=4")
+    chosen = config.load(["model=transformer", "data=sorting", "data.size=16", *small])
     params = problems.configured(chosen).init(jax.random.key(0))
     assert found["parameters"] == sum(np.size(leaf) for leaf in jax.tree.leaves(params))
     assert found["floats"] > 3  # parameters and moments of Adam

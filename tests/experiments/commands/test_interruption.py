@@ -8,7 +8,7 @@ import threading
 
 import pytest
 
-from experiments.commands.interruption import STATUS, deferred
+from experiments.commands.interruption import INTERRUPTED, STATUS, at_once, deferred
 
 TWICE = """
 import os, signal
@@ -74,3 +74,38 @@ def test_other_threads_have_no_handler():
     thread.start()
     thread.join()
     assert found == [None]
+
+
+AT_ONCE = """
+import os, pathlib, signal, sys
+from experiments.commands.interruption import at_once, deferred
+with at_once(pathlib.Path(sys.argv[1])):
+    try:
+        with deferred():
+            os.kill(os.getpid(), signal.SIGINT)
+    except KeyboardInterrupt:
+        print("deferred", flush=True)
+    try:
+        os.kill(os.getpid(), signal.SIGINT)
+    except BaseException:
+        print("never", flush=True)
+"""
+
+
+@pytest.mark.parametrize("empty", [True, False])
+def test_outside_of_pieces_of_work_the_process_ends_at_once(tmp_path, empty):
+    folder = tmp_path / "run"
+    folder.mkdir()
+    if not empty:
+        (folder / "notes").write_bytes(b"")
+    done = subprocess.run([sys.executable, "-c", AT_ONCE, folder], capture_output=True)
+    assert (done.returncode, done.stdout) == (STATUS, b"deferred\n")
+    assert done.stderr.endswith(INTERRUPTED)
+    assert folder.exists() != empty
+
+
+def test_afterwards_an_interrupt_is_an_exception_again(tmp_path):
+    with at_once(tmp_path):
+        pass
+    with pytest.raises(KeyboardInterrupt):
+        interrupt()

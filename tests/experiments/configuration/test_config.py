@@ -1,3 +1,4 @@
+import dataclasses
 import pickle
 import subprocess
 import sys
@@ -110,6 +111,27 @@ def test_an_identity_is_of_the_numbers_alone():
     alone = config.identity(load())
     assert config.identity(config.load_sweep(swept)) == alone
     assert config.identity(load(["kappa=1"])) != alone
+
+
+OTHERS = {
+    "optimizer": "optimizer=gd",
+    "model": "model.width=9",
+    "data": "data.size=9",
+    "loss": "loss=cross_entropy",
+    "chunks": "chunks=2",
+    "warmup": "warmup=21",
+    "num_steps": "num_steps=610",
+    "every": "every=20",
+    "twins": "twins=3",
+    "kappa": "kappa=0.5",
+    "seed": "seed=1",
+}
+
+
+def test_every_key_of_a_run_is_part_of_its_identity():
+    assert set(OTHERS) == {entry.name for entry in dataclasses.fields(config.RunConfig)}
+    identities = {config.identity(load([other])) for other in OTHERS.values()}
+    assert len(identities | {config.identity(load())}) == len(OTHERS) + 1
 
 
 def test_a_study_is_a_question_or_a_grid():

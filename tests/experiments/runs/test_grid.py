@@ -5,6 +5,7 @@ import signal
 import subprocess
 import sys
 import time
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -112,6 +113,12 @@ def study_process(folder, cache, *settings, **options):
     )
 
 
+def works_since(folder, begin):
+    """Return True if there is a checkpoint younger than that."""
+    times = [path.stat().st_mtime for path in folder.rglob("checkpoint")]
+    return max(times, default=0) > begin
+
+
 @pytest.mark.slow
 def test_twenty_kills_change_no_bit(tmp_path):
     """kill -9 at random moments of a study; the same command continues it."""
@@ -124,9 +131,13 @@ def test_twenty_kills_change_no_bit(tmp_path):
     kills = 0
     while True:
         process = study_process(tmp_path / "killed", cache)
+        begin = time.time()
         try:
-            # Starting takes about six seconds; few runs get to their end before a kill.
-            process.communicate(timeout=draw.uniform(3, 9 if kills < 20 else 300))
+            if kills < 20 and kills % 4:  # others are killed while they start
+                worked = partial(works_since, tmp_path / "killed", begin)
+                while process.poll() is None and not worked():
+                    time.sleep(0.02)
+            process.communicate(timeout=draw.uniform(0, 2) if kills < 20 else 300)
             break
         except subprocess.TimeoutExpired:
             process.send_signal(signal.SIGKILL)

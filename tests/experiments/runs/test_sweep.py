@@ -13,6 +13,7 @@ import pytest
 import xarray as xr
 
 from experiments import problems
+from experiments.commands.interruption import SAID
 from experiments.configuration import config
 from experiments.runs import sweep
 from experiments.setup import optimizers
@@ -182,9 +183,10 @@ class Hosts:
         self.program = MADE_UP * made_up + JOURNAL.replace("PAUSE", str(pause))
         place.mkdir(exist_ok=True)
 
-    def start(self, *overrides):
+    def start(self, *overrides, program=None, **options):
         return subprocess.Popen(
-            [sys.executable, "-c", self.program, *self.overrides, *overrides],
+            [sys.executable, *(program or ("-c", self.program)), *self.overrides, *overrides],
+            **options,
             cwd=self.place,
             env=self.environment,
             stdout=subprocess.PIPE,
@@ -199,13 +201,17 @@ class Hosts:
         lines = path.read_text().splitlines() if path.exists() else []
         return [tuple(map(int, line.split())) for line in lines]
 
-    def kill_at_work(self, process, seconds=0.0):
-        """Kill -9 a process so long after it has begun a segment; whether it was still there."""
-        deadline = time.monotonic() + 120
+    def wait_for_work(self, process, seconds=0.0):
+        """Wait until so long after a process has begun a segment."""
+        deadline = time.monotonic() + 300
         while process.poll() is None and process.pid not in dict(self.begun):
             assert time.monotonic() < deadline
             time.sleep(0.05)
         time.sleep(seconds)
+
+    def kill_at_work(self, process, seconds=0.0):
+        """Kill -9 a process so long after it has begun a segment; whether it was still there."""
+        self.wait_for_work(process, seconds)
         alive = process.poll() is None
         process.send_signal(signal.SIGKILL)
         process.communicate()
@@ -294,3 +300,34 @@ def test_thirty_kills_change_no_bit(tmp_path, uninterrupted):
     for process in [hosts.start(), hosts.start()]:
         hosts.end(process)
     check_same(hosts, uninterrupted, kills)
+
+
+@pytest.mark.slow
+def test_twenty_interrupts_change_no_bit(tmp_path, uninterrupted):
+    """Ctrl-C at random moments, at work or at the start, once or twice: no crash, nothing lost."""
+    axes = uninterrupted.overrides[len(TINY) : -1]
+    hosts = Hosts(tmp_path, uninterrupted.place, *axes, pause=0.5)
+    # What runs in the background inherits that it ignores the signal.
+    heeding = dict(preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler))
+    draw = random.Random(0)
+    for number in range(20):
+        if number % 5:
+            process = hosts.start(**heeding)
+            hosts.wait_for_work(process, draw.uniform(0, 1))
+        else:  # the application itself, while it imports JAX and looks for what there is
+            process = hosts.start(program=("-m", "experiments", "sweep"), **heeding)
+            while "jaxlib" not in Path(f"/proc/{process.pid}/maps").read_text():
+                time.sleep(0.01)
+            time.sleep(draw.uniform(0, 2))
+        before = len(list(hosts.folder.glob("pieces/*.nc")))
+        process.send_signal(signal.SIGINT)
+        if number % 4 == 3 and number % 5:
+            time.sleep(draw.uniform(0, 0.4))
+            process.send_signal(signal.SIGINT)
+        _, err = process.communicate(timeout=300)
+        assert process.returncode == 130, (number, err)
+        assert err in {SAID.decode(), SAID.decode() + "interrupted\n", "interrupted\n"}
+        assert len(list(hosts.folder.glob("pieces/*.nc"))) >= before
+    assert not (hosts.folder / "results.nc").exists()
+    hosts.end(hosts.start())
+    check_same(hosts, uninterrupted, kills=20)

@@ -1,0 +1,139 @@
+"""The metric of a chain in which the top eigenvalue of the Hessian is 2 at the edge.
+
+With D_i(z) = Q_i / (z - 1 - R_i) the response of the parameter i to its gradient, w = -D g, a mode
+of the Hessian H with the multiplier z is w = -D(z) H w. Two cases have an edge that is an
+eigenvalue of a symmetric matrix:
+
+1. *All elements share one filter*, but for a scale: D_i = s_i d. Then -1/d(z) is an eigenvalue of
+   diag(s)^1/2 H diag(s)^1/2, a real number k, and the edge is at the smallest one that -1/d takes
+   on the circle. With r = 2 s / k the top eigenvalue of diag(r)^1/2 H diag(r)^1/2 is 2 there.
+
+2. *The imaginary parts of all D_i have one strict sign on the open upper half of the circle.* Then
+   no mode of any symmetric H leaves there: v = H w has v* w = w* H w real, but v* w =
+   -sum_i D_i |v_i|^2 has an imaginary part that is not zero unless v = 0, and so w = 0. What leaves
+   does so through -1, where w = -D(-1) H w: with r = -2 D(-1) = 2 Q(-1) / (2 + R(-1)) the top
+   eigenvalue of diag(r)^1/2 H diag(r)^1/2 is 2. The filters may differ from element to element.
+
+Otherwise the edge depends on more than one matrix, and there is no number. A parameter that is not
+updated has r = 0 in either case.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Bool, Float, PyTree
+
+from rodflow.curvature._crossing import (
+    curvature_at,
+    first_crossing,
+    grid_of,
+    leaves_at,
+    memory_at,
+    transfer_of,
+)
+from rodflow.curvature._filters import Filters, filters_of
+from rodflow.curvature.settling import Settling
+from rodflow.maps.iteration import AbstractIteration, PhaseState
+
+# The part of a filter that may differ between leaves that are said to share one.
+_SAME = 1e-3
+
+
+class Metric(NamedTuple):
+    """The edge of a chain for a part of the leaves of the parameters.
+
+    Attributes:
+        critical: The curvature at the edge in units of the size of each response, where all share
+            one filter.
+        period: The number of steps in which a mode turns once as it leaves.
+        first: The place of a leaf that responds.
+        known: True if there is an edge.
+    """
+
+    critical: Float[Array, ""]
+    period: Float[Array, ""]
+    first: Float[Array, ""]
+    known: Bool[Array, ""]
+
+
+def metric_of(filters: Filters, part: Bool[Array, " leaves"]) -> Metric:
+    """Return the edge of the leaves of `part`."""
+    dtype = filters.matrix.dtype
+    here = filters.present & part
+    first = jnp.argmax(here)
+    shared = jax.tree.map(lambda x: x[first, 1], filters.kinds)
+    crossing = first_crossing(lambda w: transfer_of(shared, memory_at(filters, w)), dtype)
+    at_end = crossing.frequency == jnp.asarray(np.pi, dtype)
+    # Every kind at every frequency, and at -1.
+    grid = grid_of(dtype)
+    memory = memory_at(filters, grid)
+    each = jax.vmap(jax.vmap(lambda kind: curvature_at(grid, *transfer_of(kind, memory))))
+    turns = each(filters.kinds)
+    below = jnp.all(turns.imag[..., :-1] < 0, axis=-1)
+    ends = turns.real[..., -1]
+
+    def of_part(true: Array) -> Array:
+        return jnp.all(true | ~here[:, None])
+
+    alternates = of_part(below & (ends > 0))
+    alike = of_part(_alike(filters, first))
+    edges = jnp.where(alike & ~at_end, crossing.curvature, ends)
+    leave = jax.vmap(jax.vmap(lambda kind, k: leaves_at(filters, kind, k)))(filters.kinds, edges)
+    known = jnp.any(here) & filters.whole & jnp.all(filters.own | ~part)
+    known &= (alternates | alike) & of_part(leave) & jnp.isfinite(crossing.curvature)
+    period = jnp.where(alike & ~at_end, 2 * np.pi / crossing.frequency, 2).astype(dtype)
+    return Metric(crossing.curvature, period, first, known)
+
+
+def _alike(filters: Filters, first: Array) -> Bool[Array, "leaves 2"]:
+    """Return True for the kinds that have the filter of the leaf `first`."""
+    kinds = filters.kinds
+    one = jax.tree.map(lambda x: x[first, 1], kinds)
+    off = jnp.abs(kinds.outputs - one.outputs).sum(-1) + jnp.abs(kinds.by_grad - one.by_grad)
+    grads = off <= _SAME * (jnp.abs(one.outputs).sum() + jnp.abs(one.by_grad))
+    decays = jnp.abs(kinds.by_param - one.by_param) <= _SAME * jnp.abs(one.by_param)
+    # What parameters do by way of the memory is in units of the size.
+    sizes = jnp.abs(kinds.size - one.size) <= _SAME * one.size
+    return grads & decays & (sizes | ~jnp.any(filters.by_params != 0))
+
+
+def alternation(filters: Filters) -> tuple[PyTree, PyTree]:
+    """Return Q(-1) and R(-1) of each parameter."""
+    dtype = filters.matrix.dtype
+    memory = memory_at(filters, jnp.full(1, np.pi, dtype))
+    by_grads, by_params = (x[0].real for x in memory)
+
+    def one(rows: Array) -> tuple[Array, Array]:
+        outputs = rows[:-2]
+        return (
+            -(jnp.tensordot(by_grads, outputs, 1) + rows[-2]),
+            jnp.tensordot(by_params, outputs, 1) + rows[-1],
+        )
+
+    both = jax.tree.map(one, filters.outputs)
+    return tuple(jax.tree.map(lambda _, x, i=i: x[i], filters.size, both) for i in (0, 1))
+
+
+def filters_at(iteration: AbstractIteration, state: PhaseState) -> Filters:
+    """Return the filters of a chain that explain its step with the present gradient."""
+    settling = Settling.at_present(iteration, state).remembering()
+    filters, explained = filters_of(settling), settling.explained()
+    memory = jax.tree.reduce(jnp.logical_and, explained.opt_state, jnp.array(True))
+    own = jnp.stack(jax.tree.leaves(explained.params))
+    return filters._replace(own=filters.own & own, whole=filters.whole & memory)
+
+
+def response_of(filters: Filters, metric: Metric, part: Bool[Array, " leaves"]) -> PyTree[Array]:
+    """Return r of the leaves of `part`; 0 for all others, and where there is no edge."""
+
+    def one(size: Array, q: Array, r: Array, here: Array) -> Array:
+        critical = jnp.where(metric.known, metric.critical, 1)
+        found = jnp.where(metric.period == 2, 2 * q / (2 + r), 2 * size / critical)
+        return jnp.where(metric.known & here & (size > 0), found, 0)
+
+    within = jax.tree.unflatten(jax.tree.structure(filters.size), list(part))
+    return jax.tree.map(one, filters.size, *alternation(filters), within)

@@ -1,0 +1,313 @@
+"""The edge of stability of any linear chain: how far the loss is from it, and what would be at it.
+
+The metric of the chain (`rodflow.curvature._metric`) and the Hessian have the effective sharpness,
+1 at the edge. A mode leaves there with a period, 2 for an alternation.
+
+The factor s on the update that would stand at the edge solves, with the same curvature k,
+
+    1 - z + s R(z) = s k Q(z),        |z| = 1
+
+For an alternation, where H u = (2/s + R)/Q u along the mode, it is s = W / (e - 1 + W), with e the
+effective sharpness and W the mean of 2 / (2 + R_i) over the squared elements of the eigenvector;
+without weight decay that is 1 / e.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import NamedTuple, overload
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import optax
+from jax.flatten_util import ravel_pytree
+from jaxtyping import Array, Float, PyTree
+
+from rodflow.curvature._crossing import first_crossing, memory_at, transfer_of
+from rodflow.curvature._filters import Filters
+from rodflow.curvature._metric import Metric, alternation, filters_at, metric_of, response_of
+from rodflow.curvature._parts import By, Parts, parts_of
+from rodflow.linalg import rows
+from rodflow.linalg.lanczos import Eigenpairs, largest_eigenpairs
+from rodflow.linalg.ritz import refine_eigenpairs
+from rodflow.linalg.trees import normal_like
+from rodflow.maps.iteration import Iteration, PhaseState
+
+_KRYLOV_DEPTH = 30
+
+
+class Edge(NamedTuple):
+    """The distance of a loss from the edge of stability of an optimizer.
+
+    Numbers are NaN where the optimizer has no linear edge.
+
+    Attributes:
+        sharpness: The k largest effective sharpnesses, in descending order: 1 is the edge.
+        error: Estimates of their errors, from the residuals of the eigenvectors.
+        scale: The factor on the update with which the largest would be 1.
+        learning_rate: The learning rate times this factor, where the state has it as the
+            hyperparameter `learning_rate` (`optax.inject_hyperparams`); None elsewhere.
+        period: The number of steps in which the mode turns once where it leaves: 2 for an
+            alternation, which a rod describes. No model of period two sees any other.
+        vectors: Displacements of the parameters along the k modes and the next one, of unit length,
+            as the rows of a pytree. A later call starts from them.
+
+    Examples:
+        >>> import jax.numpy as jnp, optax, rodflow
+        >>> loss = lambda w: (6 * w[0] ** 2 + w[1] ** 2) / 2
+        >>> tx, params = optax.inject_hyperparams(optax.sgd)(0.25), jnp.ones(2)
+        >>> edge = rodflow.edge(loss, tx, (params, tx.init(params)))
+        >>> print(f"{edge.sharpness[0]:.2f} {edge.learning_rate:.4f} {edge.period:.0f}")
+        0.75 0.3333 2
+    """
+
+    sharpness: Float[Array, " k"]
+    error: Float[Array, " k"]
+    scale: Float[Array, ""]
+    learning_rate: Float[Array, ""] | None
+    period: Float[Array, ""]
+    vectors: PyTree[Float[Array, "k_and_1 ..."]]
+
+
+@overload
+def edge(
+    loss: Callable[[PyTree], Float[Array, ""]],
+    tx: optax.GradientTransformation,
+    state: PhaseState | tuple[PyTree, PyTree],
+    k: int = 1,
+    by: None = None,
+    start: Edge | None = None,
+) -> Edge: ...
+
+
+@overload
+def edge(
+    loss: Callable[[PyTree], Float[Array, ""]],
+    tx: optax.GradientTransformation,
+    state: PhaseState | tuple[PyTree, PyTree],
+    k: int = 1,
+    *,
+    by: By,
+    start: dict[str, Edge] | None = None,
+) -> dict[str, Edge]: ...
+
+
+def edge(
+    loss: Callable[[PyTree], Float[Array, ""]],
+    tx: optax.GradientTransformation,
+    state: PhaseState | tuple[PyTree, PyTree],
+    k: int = 1,
+    by: By | None = None,
+    start: Edge | dict[str, Edge] | None = None,
+) -> Edge | dict[str, Edge]:
+    """Return the distance of `loss` from the edge of stability of `tx`, for any linear chain.
+
+    The chain must act on each element by itself. Schedules, bias corrections and weight decay count
+    as they stand in the last step, and norms that scale a step are held (see
+    `effective_sharpness`). Filters may differ between parameters where none leaves the unit circle
+    but at -1. Compiled; works under `jit` and `vmap`. Source: Lee & Lee 2026, arXiv 2608.18415, for
+    one filter without weight decay. Theory: docs/theory/edge.md.
+
+    Args:
+        loss: A function of the parameters that returns a scalar, such as the loss of a batch.
+        tx: The chain of Optax transformations.
+        state: A `PhaseState` of `Iteration(loss, tx)`, or a tuple (params, opt_state) as Optax has
+            them, after at least one step for an adaptive method.
+        k: The number of modes.
+        by: A function from the path of a leaf of the parameters to the name of its part, or "leaf"
+            for a part of each leaf. The result is then a dictionary of the edges of these parts,
+            with all other parameters held.
+        start: The result of an earlier call with the same `k` and `by`. Its vectors are improved by
+            2 k + 1 Hessian-vector products; without them there are at least 30.
+
+    Returns:
+        The edge, or that of each part.
+
+    Raises:
+        ValueError: k is below 1 or above the number of parameters, `by` is of another kind, or the
+            state is of another transformation.
+
+    Examples:
+        Two averages in a row leave as a rotation, long before they would alternate:
+
+        >>> import jax.numpy as jnp, optax, rodflow
+        >>> averages = [optax.ema(decay, debias=False) for decay in (0.4, 0.7)]
+        >>> loss, tx = lambda w: 2 * w**2, optax.chain(*averages, optax.scale(-0.5))
+        >>> edge = rodflow.edge(loss, tx, (jnp.array(1.0), tx.init(jnp.array(1.0))))
+        >>> print(f"{edge.sharpness[0]:.4f} {edge.scale:.4f} {edge.period:.2f}")
+        0.7778 1.2857 7.61
+    """
+    return _edge(loss, tx, state, k, by, start)
+
+
+@eqx.filter_jit
+def _edge(
+    loss: Callable[[PyTree], Float[Array, ""]],
+    tx: optax.GradientTransformation,
+    state: PhaseState | tuple[PyTree, PyTree],
+    k: int,
+    by: By | None,
+    start: Edge | dict[str, Edge] | None,
+) -> Edge | dict[str, Edge]:
+    iteration = Iteration(loss, tx)
+    state = iteration.check(state)
+    iteration.init(state.params)
+    parts = parts_of(state.params, by, k)
+    filters = filters_at(iteration, state)
+    begin = None if start is None else _joined(start, state.params)
+    found, vectors = _edges(iteration, state, filters, parts, k, begin)
+    rate = _learning_rate(state.opt_state)
+
+    def one(place: int) -> Edge:
+        this = jax.tree.map(lambda x: x[place], found)
+        leaves, structure = jax.tree.flatten(vectors)
+        own = [x if here else None for x, here in zip(leaves, parts.members[place], strict=True)]
+        return this._replace(
+            learning_rate=None if rate is None else rate * this.scale,
+            vectors=structure.unflatten(own),
+        )
+
+    if by is None:
+        return one(0)
+    return {name: one(place) for place, name in enumerate(parts.names)}
+
+
+def _joined(start: Edge | dict[str, Edge], params: PyTree) -> PyTree:
+    """Return the vectors of all parts as those of all parameters."""
+    edges = list(start.values()) if isinstance(start, dict) else [start]
+    return eqx.combine(*(each.vectors for each in edges))
+
+
+def _edges(
+    iteration: Iteration,
+    state: PhaseState,
+    filters: Filters,
+    parts: Parts,
+    k: int,
+    begin: PyTree | None,
+) -> tuple[Edge, PyTree]:
+    """Return the edges of all parts, one after the other, and all their vectors."""
+    size = sum(leaf.size for leaf in jax.tree.leaves(state.params))
+    most = min(k + 1, size)
+    dtype = filters.matrix.dtype
+    like = jax.tree.map(lambda x: jnp.zeros((most, *x.shape), dtype), state.params)
+    drawn = normal_like(jax.random.key(0), like)
+    flat, unravel = ravel_pytree(jax.tree.map(lambda x: x[0], drawn))
+    decay = alternation(filters)[1]
+
+    def next_part(vectors: PyTree, part: Array) -> tuple[PyTree, Edge]:
+        metric = metric_of(filters, part)
+        response = response_of(filters, metric, part)
+        root = jax.tree.map(jnp.sqrt, response)
+
+        def product(v: PyTree) -> PyTree:
+            v = jax.tree.map(lambda s, x, p: (s * x).astype(p.dtype), root, v, state.params)
+            bent = jax.jvp(jax.grad(iteration.loss), (state.params,), (v,))[1]
+            return jax.tree.map(lambda s, x: s * x, root, bent)
+
+        if begin is None:
+            depth = min(max(_KRYLOV_DEPTH, 2 * most), size)
+            pairs = largest_eigenpairs(
+                lambda v: ravel_pytree(product(unravel(v)))[0], flat, most, depth
+            )
+            pairs = pairs._replace(vectors=jax.vmap(unravel)(pairs.vectors))
+        else:
+            pairs = refine_eigenpairs(product, _in_metric(begin, drawn, root), k)
+        edge = _edge_of(filters, metric, pairs, decay, k)
+        moves = _unit(jax.tree.map(lambda s, x: s * x, root, pairs.vectors))
+        if begin is not None:  # where there is no edge, keep what there was
+            moves = jax.tree.map(lambda new, old: jnp.where(metric.known, new, old), moves, begin)
+        within = jax.tree.unflatten(jax.tree.structure(vectors), list(part))
+        vectors = jax.tree.map(lambda x, new, here: jnp.where(here, new, x), vectors, moves, within)
+        return vectors, edge
+
+    vectors, edges = jax.lax.scan(next_part, like, jnp.asarray(parts.members))
+    return edges, vectors
+
+
+def _in_metric(moves: PyTree, drawn: PyTree, root: PyTree) -> PyTree:
+    """Return displacements as eigenvectors, random ones for those that are zero there."""
+    vectors = jax.tree.map(
+        lambda x, s: jnp.where(s > 0, x / jnp.where(s > 0, s, 1), 0), moves, root
+    )
+    some = jnp.diagonal(rows.gram(vectors, vectors)) > 0
+    drawn = jax.tree.map(lambda x, s: jnp.where(s > 0, x, 0), drawn, root)
+    return _unit(
+        jax.tree.map(
+            lambda x, new: jnp.where(some.reshape(-1, *[1] * (x.ndim - 1)), x, new), vectors, drawn
+        )
+    )
+
+
+def _edge_of(filters: Filters, metric: Metric, pairs: Eigenpairs, decay: PyTree, k: int) -> Edge:
+    """Return the edge, without vectors, from eigenpairs in the metric."""
+    values = jnp.where(metric.known, pairs.values, jnp.nan) / 2
+    return Edge(
+        sharpness=values[:k],
+        error=jnp.where(metric.known, _errors(pairs)[:k], jnp.nan) / 2,
+        scale=_scale(
+            filters, metric, values[0], jax.tree.map(lambda x: x[0], pairs.vectors), decay
+        ),
+        learning_rate=None,
+        period=jnp.where(metric.known, metric.period, jnp.nan),
+        vectors=None,
+    )
+
+
+def _errors(pairs: Eigenpairs) -> Float[Array, " k"]:
+    """Return estimates of the errors of the values, at most the residuals.
+
+    By Kato and Temple an error is at most the squared residual over the distance from all other
+    eigenvalues, which is estimated from the values beside, and as less by their residuals.
+    """
+    values, left = pairs.values, pairs.residuals
+    end = jnp.full(1, jnp.inf, values.dtype)
+    gaps = values[:-1] - values[1:]
+    below = jnp.append(gaps - left[1:], end)
+    above = jnp.concatenate([end, gaps - left[:-1]])
+    gap = jnp.minimum(below, above)
+    # Of the last value nothing is known that is below it.
+    gap = gap.at[-1].set(jnp.where(len(values) > 1, 0, gap[-1]))
+    return jnp.where(gap > left, left**2 / jnp.where(gap > left, gap, 1), left)
+
+
+def _scale(
+    filters: Filters,
+    metric: Metric,
+    sharpness: Float[Array, ""],
+    vector: PyTree,
+    decay: PyTree,
+) -> Float[Array, ""]:
+    """Return the factor on the update with which an effective sharpness would be 1."""
+    parts = jax.tree.map(lambda v, r: jnp.sum(v**2 * (2 / (2 + r))), vector, decay)
+    mean = jax.tree.reduce(jnp.add, parts)
+    lower = sharpness - 1 + mean
+    alternating = jnp.where(lower > 0, mean / jnp.where(lower > 0, lower, 1), jnp.inf)
+    kind = jax.tree.map(lambda x: x[metric.first, 1], filters.kinds)
+
+    def rotating() -> Array:
+        def transfer(w: Array) -> tuple[Array, Array]:
+            q, r = transfer_of(kind, memory_at(filters, w))
+            return sharpness * metric.critical * q - r, jnp.zeros_like(r)
+
+        return first_crossing(transfer, filters.matrix.dtype).curvature
+
+    found = jax.lax.cond(metric.period == 2, lambda: alternating, rotating)
+    return jnp.where(metric.known, found, jnp.nan)
+
+
+def _unit(vectors: PyTree) -> PyTree:
+    """Return rows of unit length, and zeros as they are."""
+    length = jnp.sqrt(jnp.diagonal(rows.gram(vectors, vectors)))
+    return rows.combine(jnp.diag(1 / jnp.where(length > 0, length, 1)), vectors)
+
+
+def _learning_rate(opt_state: PyTree) -> Array | None:
+    """Return the learning rate that a state has as its hyperparameter, if it has one."""
+    found = [
+        value
+        for _, value in optax.tree.get_all_with_path(opt_state, "learning_rate")
+        if isinstance(value, jax.Array)
+    ]
+    return found[0] if len(found) == 1 else None

@@ -1,0 +1,88 @@
+"""Eigenpairs of a slowly changing matrix, followed by a few products with it.
+
+Along a run of training the leading eigenvectors of the Hessian turn slowly. From m approximate
+eigenvectors, of which the k leading ones are wanted, the Rayleigh-Ritz method finds the best
+approximations within their span and that of k residuals (Knyazev 2001, Toward the optimal
+preconditioned eigensolver, without its preconditioner). The vectors beyond the k-th keep what
+was found of the rest of the spectrum, as the conjugate directions do there.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import PyTree
+
+from rodflow.linalg import rows
+from rodflow.linalg.decompositions import eigh
+from rodflow.linalg.lanczos import Eigenpairs
+
+# Gram matrices of unit vectors are inverted up to this, in units of rounding.
+_LEAST = 64
+
+
+def refine_eigenpairs(product: Callable[[PyTree], PyTree], vectors: PyTree, k: int) -> Eigenpairs:
+    """Improve approximate eigenvectors of a symmetric matrix A, by m + k products for m vectors.
+
+    Args:
+        product: The function v -> A v of a pytree.
+        vectors: The m >= k vectors, as the rows of a pytree, in descending order of eigenvalues.
+        k: The number of leading ones whose residuals are taken into account.
+
+    Returns:
+        m eigenpairs.
+
+    Examples:
+        >>> import jax.numpy as jnp
+        >>> from rodflow.linalg import refine_eigenpairs
+        >>> diagonal, near = jnp.array([5.0, 3.0, 1.0]), jnp.array([[1.0, 0.1, 0.1]])
+        >>> for _ in range(3):
+        ...     values, near, _ = refine_eigenpairs(lambda v: diagonal * v, near, k=1)
+        ...     print(f"{values[0]:.4f}")
+        4.9999
+        5.0000
+        5.0000
+    """
+    m = len(jax.tree.leaves(vectors)[0])
+    kind = jnp.finfo(jnp.result_type(*jax.tree.leaves(vectors)))
+    least = _LEAST * float(kind.eps)
+    vectors = rows.combine(rows.inverse_root(rows.gram(vectors, vectors), least), vectors)
+    images = jax.vmap(product)(vectors)
+    pairs, images = _ritz(vectors, images)
+    left = jax.tree.map(
+        lambda image, x: image - jnp.tensordot(jnp.diag(pairs.values), x, 1), images, pairs.vectors
+    )
+    left = jax.tree.map(lambda x: x[:k], left)
+    left = _unit(left)
+    for _ in range(2):
+        inside = rows.combine(rows.gram(left, pairs.vectors), pairs.vectors)
+        left = jax.tree.map(jnp.subtract, left, inside)
+    left = rows.combine(rows.inverse_root(rows.gram(left, left), least), left)
+    basis, images = (
+        jax.tree.map(lambda a, b: jnp.concatenate([a, b]), *both)
+        for both in ((pairs.vectors, left), (images, jax.vmap(product)(left)))
+    )
+    pairs, _ = _ritz(basis, images)
+    return Eigenpairs(*jax.tree.map(lambda x: x[:m], tuple(pairs)))
+
+
+def _ritz(basis: PyTree, images: PyTree) -> tuple[Eigenpairs, PyTree]:
+    """Return the eigenpairs within an orthonormal basis, and their images."""
+    matrix = rows.gram(basis, images)
+    values, turn = eigh((matrix + matrix.T) / 2)
+    values, turn = values[::-1], turn[:, ::-1].T
+    vectors, images = rows.combine(turn, basis), rows.combine(turn, images)
+    left = jax.tree.map(
+        lambda image, x: image - jnp.tensordot(jnp.diag(values), x, 1), images, vectors
+    )
+    return Eigenpairs(values, vectors, jnp.sqrt(jnp.diagonal(rows.gram(left, left)))), images
+
+
+def _unit(vectors: PyTree) -> PyTree:
+    """Return the vectors over their lengths, zero where they are zero."""
+    length = jnp.sqrt(jnp.diagonal(rows.gram(vectors, vectors)))
+    return rows.combine(
+        jnp.diag(jnp.where(length > 0, 1 / jnp.where(length > 0, length, 1), 0)), vectors
+    )

@@ -1,0 +1,113 @@
+"""The fluctuation meter on linear chains, whose effective sharpness is known exactly."""
+
+import functools
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+
+import rodflow
+
+STEPS = 6000
+CHAINS = {
+    "sgd": (optax.sgd(0.5), 0.5),
+    "heavy_ball": (rodflow.heavy_ball(0.5, b1=0.9), 0.5 / 19),
+    "nesterov": (rodflow.nesterov(0.5, b1=0.9), 0.5 * 2.8 / 19),
+    "trace": (optax.sgd(0.5, momentum=0.5), 0.5 / 1.5),
+    "weight_decay": (optax.chain(optax.trace(0.9), optax.scale(-0.05)), 0.05 / 1.9),
+}
+
+
+@functools.partial(jax.jit, static_argnames=("tx", "meter", "steps"))
+def followed(tx, meter, curvature, response, drift=0.0, seed=0, steps=STEPS):
+    """Train on a quadratic with independent noise in each gradient, whose minimum drifts."""
+    noise = jax.random.normal(jax.random.key(seed), (steps, len(curvature)))
+    # The gradient noise of a network is strongest where its curvature is.
+    noise = noise * jnp.sqrt(curvature)
+    scale = jnp.sqrt(response) * jnp.ones(len(curvature))
+
+    def step(carry, n):
+        w, opt_state, state, minimum = carry
+        g = curvature * (w - minimum) + n
+        u, opt_state = tx.update(g, opt_state, w)
+        return (w + u, opt_state, meter.update(state, g, u, scale), minimum + drift), state.reading
+
+    w = jnp.zeros(len(curvature))
+    start = w, tx.init(w), meter.init(w), w
+    (_, _, state, _), readings = jax.lax.scan(step, start, noise)
+    return state, readings
+
+
+@pytest.mark.parametrize("sharpness", [0.4, 0.7, 0.95])
+@pytest.mark.parametrize("name", CHAINS)
+def test_it_reads_the_effective_sharpness_of_one_mode(name, sharpness):
+    tx, response = CHAINS[name]
+    meter = rodflow.FluctuationMeter(vectors=1, window=STEPS)
+    curvature = jnp.array([2 * sharpness / response])
+    state, _ = followed(tx, meter, curvature, response)
+    # Twice the standard error of 6000 steps of SGD, and the bias of the short memory.
+    np.testing.assert_allclose(state.reading[0], sharpness, atol=0.04)
+
+
+@pytest.mark.parametrize("name", CHAINS)
+def test_it_finds_the_leading_mode_among_many(name):
+    tx, response = CHAINS[name]
+    spectrum = jnp.concatenate([jnp.array([0.8, 0.5]), jnp.geomspace(0.3, 1e-3, 60)])
+    meter = rodflow.FluctuationMeter(vectors=2, window=300)
+    state, readings = followed(tx, meter, 2 * spectrum / response, response)
+    np.testing.assert_allclose(np.nanmean(readings[-1500:, 0]), 0.8, rtol=0.1)
+    overlap = jnp.linalg.norm(state.directions[:, 0])
+    assert overlap > 0.85
+    gram = state.directions @ state.directions.T
+    np.testing.assert_allclose(gram, np.eye(2), atol=1e-4)
+
+
+def test_a_drift_of_the_minimum_is_taken_off():
+    tx, response = CHAINS["heavy_ball"]
+    meter = rodflow.FluctuationMeter(vectors=1, window=STEPS)
+    curvature = jnp.array([2 * 0.5 / response])
+    still = followed(tx, meter, curvature, response)[0].reading[0]
+    moved = followed(tx, meter, curvature, response, drift=0.01)[0].reading[0]
+    np.testing.assert_allclose(moved, still, atol=1e-3)
+
+
+def test_a_tree_of_bf16_parameters_reads_what_one_vector_does():
+    meter = rodflow.FluctuationMeter()
+    params = {"w": jnp.zeros((2, 3), jnp.bfloat16), "b": jnp.zeros((), jnp.bfloat16)}
+    state = meter.init(params)
+    assert {leaf.dtype for leaf in jax.tree.leaves(state)} == {
+        jnp.dtype("float32"),
+        jnp.dtype("int32"),
+    }
+    ones = jax.tree.map(lambda p: jnp.ones(p.shape), params)
+    flat = meter.init(jnp.zeros(7))
+    flat = flat._replace(
+        directions=jnp.concatenate(
+            [state.directions["b"][:, None], state.directions["w"].reshape(2, 6)], 1
+        )
+    )
+    rng = np.random.default_rng(0)
+    update = jax.jit(meter.update)
+    for _ in range(60):
+        vector = jnp.asarray(rng.normal(size=7), jnp.bfloat16)
+        grads = {"b": vector[0], "w": vector[1:].reshape(2, 3)}
+        state = update(state, grads, jax.tree.map(jnp.negative, grads), ones)
+        flat = update(flat, vector, -vector, jnp.ones(7))
+    np.testing.assert_allclose(state.reading, flat.reading, rtol=1e-3)
+    assert update._cache_size() == 2
+
+
+def test_a_chain_without_response_has_no_reading():
+    meter = rodflow.FluctuationMeter(renewal=2)
+    state = meter.init(jnp.zeros(3))
+    for _ in range(4):
+        state = meter.update(state, jnp.ones(3), -jnp.ones(3), jnp.zeros(3))
+    assert np.all(np.isnan(state.reading))
+
+
+@pytest.mark.parametrize("name", ["vectors", "memory", "window", "renewal"])
+def test_a_count_below_one_is_refused(name):
+    with pytest.raises(ValueError, match=f"`{name}` is 0; it must be at least 1."):
+        rodflow.FluctuationMeter(**{name: 0})
