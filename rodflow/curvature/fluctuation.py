@@ -57,6 +57,12 @@ class FluctuationState(NamedTuple):
         spread: The running mean of (V's[t-1]) (V's[t-1])'.
         reading: The effective sharpnesses along V at its last renewal, in descending order; NaN
             until then.
+
+    Examples:
+        >>> import jax.numpy as jnp, rodflow
+        >>> state = rodflow.FluctuationMeter(vectors=2).init(jnp.ones(3))
+        >>> state.directions.shape, state.cross.shape, state.reading.shape
+        ((2, 3), (2, 2), (2,))
     """
 
     steps: jax.typing.ArrayLike

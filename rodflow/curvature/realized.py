@@ -38,6 +38,12 @@ class EdgeFactors(NamedTuple):
         chi: The effective sharpness, without unit.
         alignment: s, without unit: 1 for a step along the top mode of a quadratic.
         descent: tau, without unit: 1 for an oscillation at the edge along one mode of a quadratic.
+
+    Examples:
+        >>> import jax.numpy as jnp, rodflow
+        >>> factors = rodflow.EdgeFactors(*map(jnp.array, (0.5, 0.5, 1.0, 1.0)))
+        >>> float(factors.chi * factors.alignment / factors.descent)
+        0.5
     """
 
     realized_edge: Float[Array, ""]

@@ -51,6 +51,12 @@ class MonitoredState(NamedTuple):
             readings of it.
         scale: Square root of the response of each parameter; None without a fluctuation meter.
         fluctuation_state: The state of that meter; None without one.
+
+    Examples:
+        >>> import jax.numpy as jnp, optax, rodflow
+        >>> state = rodflow.monitored(optax.sgd(0.3)).init(jnp.ones(2))
+        >>> print(state.monitored_steps, state.realized_edge)
+        0 nan
     """
 
     inner_state: optax.OptState
