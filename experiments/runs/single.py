@@ -59,11 +59,11 @@ def run(config: RunConfig, report: Report) -> xr.Dataset:
     Returns:
         The labelled results.
     """
-    problem = problems.configured(config)
     tx = optimizers.configured(config.optimizer)
+    problem = problems.compact(problems.configured(config), tx)
     followed = {"stable": flows.stable(config.kappa), "rod": flows.rod(config.kappa)}
     key = jax.random.key(config.seed)
-    params = problem.init(key)
+    params = jax.jit(problem.init)(key)
 
     report("compiling", 0, config.num_steps)
     observe = observer(problem, tx)
