@@ -1,0 +1,198 @@
+"""The edge of chains, against the spectral radius of the optimizer's own steps."""
+
+import functools
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+import scipy.sparse.linalg
+from jax.flatten_util import ravel_pytree
+
+import rodflow
+
+RATE = 0.01
+START = {"a": np.array([1.0, 0.5, -0.3]), "b": np.array([[0.7, -1.2]])}
+
+
+def average(decay):
+    return optax.ema(decay, debias=False)
+
+
+def averages(*decays, rate=1.0):
+    return optax.chain(*map(average, decays), optax.scale(-rate))
+
+
+def quasi_hyperbolic(decay, share, rate=1.0):
+    """A mean of the gradient and of its average (Ma & Yarats 2019, arXiv 1810.06801)."""
+    inner = average(decay)
+
+    def update(grads, state, params=None):
+        del params
+        means, state = inner.update(grads, state)
+        return jax.tree.map(lambda m, g: share * m + (1 - share) * g, means, grads), state
+
+    return optax.chain(optax.GradientTransformation(inner.init, update), optax.scale(-rate))
+
+
+def one_mode(tx, curvature=1.0, params=1.0):
+    loss = lambda w: curvature * jnp.sum(w**2) / 2  # noqa: E731
+    params = jnp.asarray(params)
+    return rodflow.edge(loss, tx, (params, tx.init(params)))
+
+
+# Lee & Lee 2026, arXiv 2608.18415: critical curvature at rate 1, and frequency over pi.
+PUBLISHED = {
+    "averages .4 .7": (averages(0.4, 0.7), 2.5714, 0.263),
+    "averages .7 .85": (averages(0.7, 0.85), 0.6807, 0.088),
+    "quasi-hyperbolic": (quasi_hyperbolic(0.9, 0.7), 5.9375, 1.0),
+    "heavy ball": (rodflow.heavy_ball(1.0, b1=0.9), 38.0, 1.0),
+    "nesterov, as in nadam": (rodflow.nesterov(1.0, b1=0.9), 13.571, 1.0),
+    "nesterov trace": (optax.sgd(1.0, momentum=0.9, nesterov=True), 1.3571, 1.0),
+}
+
+
+@pytest.mark.parametrize("name", PUBLISHED)
+def test_published_edges(name, x64):
+    tx, curvature, frequency = PUBLISHED[name]
+    edge = one_mode(tx)
+    assert 1 / edge.sharpness[0] == pytest.approx(curvature, rel=3e-5)
+    assert edge.scale == pytest.approx(curvature, rel=3e-5)
+    assert 2 / edge.period == pytest.approx(frequency, abs=5e-4)
+
+
+def masked(decay, mask):
+    return optax.masked(optax.add_decayed_weights(decay), mask)
+
+
+PARTS = {"a": "fast", "b": "slow"}
+# Chains that are linear but for what is held, by name.
+CHAINS = {
+    "sgd": optax.sgd(RATE),
+    "trace": optax.sgd(RATE, momentum=0.9),
+    "nesterov trace": optax.sgd(RATE, momentum=0.95, nesterov=True),
+    "heavy ball": rodflow.heavy_ball(RATE, b1=0.8),
+    "nesterov": rodflow.nesterov(RATE, b1=0.8),
+    "rmsprop": optax.rmsprop(RATE, decay=0.95),
+    "rmsprop with momentum": optax.rmsprop(RATE, momentum=0.9),
+    "rmsprop with nesterov": optax.rmsprop(RATE, momentum=0.9, nesterov=True),
+    "centred rmsprop": optax.rmsprop(RATE, centered=True),
+    "adam": optax.adam(RATE, b2=0.99),
+    "nadam": optax.nadam(RATE, b2=0.99),
+    "adamw": optax.adamw(RATE, weight_decay=0.3),
+    "nadamw": optax.nadamw(RATE, weight_decay=0.3),
+    "adamw, masked": optax.adamw(RATE, weight_decay=0.3, mask={"a": True, "b": False}),
+    "adam with L2": optax.chain(optax.add_decayed_weights(0.2), optax.adam(RATE)),
+    "sgd with L2 and momentum": optax.chain(
+        optax.add_decayed_weights(0.2), optax.sgd(RATE, momentum=0.9)
+    ),
+    "amsgrad": optax.amsgrad(RATE),
+    "adabelief": optax.adabelief(RATE, b2=0.99),
+    "yogi": optax.yogi(RATE),
+    "radam": optax.radam(RATE),
+    "adan": optax.adan(RATE),
+    "adagrad": optax.adagrad(RATE),
+    "adadelta": optax.adadelta(RATE),
+    "lars": optax.lars(RATE, momentum=0.8),
+    "lamb": optax.lamb(RATE),
+    "novograd": optax.novograd(RATE),
+    "ademamix": optax.contrib.ademamix(RATE, b3=0.99),
+    "clipped": optax.chain(optax.clip_by_global_norm(0.5), optax.sgd(RATE, momentum=0.5)),
+    "schedule": optax.adam(optax.cosine_decay_schedule(RATE, 100)),
+    "averages": averages(0.6, 0.8, rate=RATE),
+    "three averages": averages(0.5, 0.7, 0.9, rate=RATE),
+    "slow averages": averages(0.9, 0.99, rate=RATE),
+    "averages of adam": optax.chain(average(0.8), optax.adam(RATE, b1=0.9)),
+    "averages with decay": optax.chain(
+        average(0.6), average(0.8), optax.add_decayed_weights(2.0), optax.scale(-RATE)
+    ),
+    "quasi-hyperbolic": quasi_hyperbolic(0.95, 0.8, RATE),
+    "quasi-hyperbolic, turning": quasi_hyperbolic(0.99, 0.99, RATE),
+    "two averages and a step": optax.chain(
+        quasi_hyperbolic(0.9, 0.9), average(0.7), optax.scale(-RATE)
+    ),
+    "partition": optax.partition(
+        {"fast": optax.sgd(RATE, momentum=0.5), "slow": optax.adam(RATE)}, PARTS
+    ),
+    "frozen": optax.partition(
+        {"fast": rodflow.heavy_ball(RATE, b1=0.9), "slow": optax.set_to_zero()}, PARTS
+    ),
+}
+
+
+def after_steps(loss, tx, steps=20):
+    iteration = rodflow.Iteration(loss, tx)
+    state = iteration.init(jax.tree.map(jnp.asarray, START))
+    return iteration, jax.jit(
+        lambda z: jax.lax.fori_loop(0, steps, lambda _, z: iteration.step(z), z)
+    )(state)
+
+
+def hessian(seed=0, size=5):
+    root = np.random.default_rng(seed).normal(size=(size, size))
+    return root @ root.T / size + 0.3 * np.eye(size)
+
+
+def linear_step(iteration, state, loss):
+    """Return the matrices of the chain's own step: by what oscillates, and by the gradient.
+
+    Optax is asked for the step, with numbers that norms give and second moments as they come out
+    of the present step: those of the last step are found by bringing the gradient in them back.
+    """
+    settling = rodflow.curvature.Settling.at_present(iteration, state).settled(
+        jax.tree.map(jnp.ones_like, state.params)
+    )
+    zeros, linear = settling.linearized()
+    flat, unravel = ravel_pytree(zeros)
+    grads, unravel_grads = ravel_pytree(zeros.params)
+
+    def step(z, g):
+        return z + ravel_pytree(linear(unravel(z), unravel_grads(g)))[0]
+
+    by_state = jax.jacobian(step, 0)(flat, grads)
+    by_grads = jax.jacobian(step, 1)(flat, grads)
+    picks = jax.jacobian(lambda z: ravel_pytree(unravel(z).params)[0])(flat)
+    return tuple(map(np.asarray, (by_state, by_grads, picks)))
+
+
+def bisected(matrices, hessian, low=1e-4, high=1e4):
+    """Return the factor on the Hessian at which the spectral radius passes 1, and the period."""
+    by_state, by_grads, picks = matrices
+
+    def multipliers(factor):
+        return np.linalg.eigvals(by_state + factor * by_grads @ hessian @ picks)
+
+    def grows(factor):
+        return np.max(np.abs(multipliers(factor))) > 1
+
+    # The first factor of a fine grid, as stability may return.
+    grid = np.geomspace(low, high, 400)
+    first = next(i for i, factor in enumerate(grid) if grows(factor))
+    low, high = grid[first - 1], grid[first]
+    for _ in range(60):
+        middle = (low + high) / 2
+        low, high = (low, middle) if grows(middle) else (middle, high)
+    mu = multipliers(high)
+    leaving = mu[np.argmax(np.abs(mu))]
+    return low, 2 * np.pi / np.abs(np.angle(leaving))
+
+
+@pytest.mark.parametrize("name", CHAINS)
+def test_the_edge_is_where_the_spectral_radius_of_the_chain_passes_one(name, x64):
+    tx, matrix = CHAINS[name], hessian()
+
+    def loss(params):
+        w = ravel_pytree(params)[0]
+        return w @ matrix @ w / 2
+
+    iteration, state = after_steps(loss, tx)
+    edge = rodflow.edge(loss, tx, state)
+    free = np.ones(5)
+    if name == "frozen":
+        free[3:] = 0
+    factor, period = bisected(linear_step(iteration, state, loss), matrix)
+    if edge.period == 2 and "decay" not in name:
+        assert edge.sharpness[0] == pytest.approx(1 / factor, rel=1e-6)
+    assert edge.period == pytest.approx(period, rel=1e-5)
+    np.testing.assert_allclose(edge.sharpness[0] * factor, 1, rtol=1e-6)
