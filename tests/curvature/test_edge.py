@@ -245,3 +245,56 @@ def test_parts_are_refused_by_name():
         rodflow.edge(loss, tx, state, k=2, by="leaf")
     with pytest.raises(ValueError, match="`by` is 3"):
         rodflow.effective_sharpness(loss, tx, state, by=3)
+
+
+def network():
+    """A regression with two hidden layers of tanh, and its parameters."""
+    random = np.random.default_rng(0)
+    x = random.normal(size=(100, 10))
+    y = np.sin(1.5 * x[:, :3].sum(1)) + x[:, 3] * x[:, 4]
+    weights = [random.normal(size=(n, 12)) / n**0.5 for n in (10, 12)]
+    params = [*map(jnp.asarray, weights), jnp.asarray(random.normal(size=12) / 12**0.5)]
+
+    def loss(params):
+        hidden = jnp.asarray(x)
+        for weight in params[:-1]:
+            hidden = jnp.tanh(hidden @ weight)
+        return jnp.mean((hidden @ params[-1] - y) ** 2)
+
+    return loss, params
+
+
+def test_a_run_is_followed_from_the_last_vectors_with_an_honest_error(x64):
+    """Adam in its first hundreds of steps, against dense eigenvalues."""
+    loss, params = network()
+    tx = optax.adam(0.01)
+    state = (params, tx.init(params))
+    size = sum(leaf.size for leaf in params)
+
+    @jax.jit
+    def run(state):
+        def step(state, _):
+            params, memory = state
+            updates, memory = tx.update(jax.grad(loss)(params), memory, params)
+            return (optax.apply_updates(params, updates), memory), None
+
+        return jax.lax.scan(step, state, length=10)[0]
+
+    @jax.jit
+    def dense(state):
+        iteration = rodflow.Iteration(loss, tx)
+        flat, unravel = ravel_pytree(state[0])
+        root = jnp.sqrt(ravel_pytree(rodflow.nyquist_response(iteration, state))[0])
+        hessian = jax.hessian(lambda w: loss(unravel(w)))(flat)
+        return jnp.linalg.eigvalsh(root[:, None] * hessian * root)[-1] / 2
+
+    edge = None
+    for call in range(20):
+        state = run(state)
+        edge = rodflow.edge(loss, tx, state, start=edge)
+        exact = float(dense(state))
+        off = abs(float(edge.sharpness[0]) - exact)
+        assert off <= (1e-6 if call == 0 else 0.03) * exact
+        assert off <= 3 * float(edge.error[0]) + 1e-9
+    assert jax.tree.leaves(edge.vectors)[0].shape[0] == 2
+    assert size > 200
