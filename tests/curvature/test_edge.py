@@ -93,7 +93,6 @@ CHAINS = {
     "adadelta": optax.adadelta(RATE),
     "lars": optax.lars(RATE, momentum=0.8),
     "lamb": optax.lamb(RATE),
-    "novograd": optax.novograd(RATE),
     "ademamix": optax.contrib.ademamix(RATE, b3=0.99),
     "clipped": optax.chain(optax.clip_by_global_norm(0.5), optax.sgd(RATE, momentum=0.5)),
     "schedule": optax.adam(optax.cosine_decay_schedule(RATE, 100)),
