@@ -59,8 +59,8 @@ class Edge(NamedTuple):
 
     Examples:
         >>> import jax.numpy as jnp, optax, rodflow
-        >>> loss = lambda w: (6 * w[0] ** 2 + w[1] ** 2) / 2
-        >>> tx, params = optax.inject_hyperparams(optax.sgd)(0.25), jnp.ones(2)
+        >>> loss, params = lambda w: (6 * w[0] ** 2 + w[1] ** 2) / 2, jnp.ones(2)
+        >>> tx = optax.inject_hyperparams(optax.sgd)(0.25)
         >>> edge = rodflow.edge(loss, tx, (params, tx.init(params)))
         >>> print(f"{edge.sharpness[0]:.2f} {edge.learning_rate:.4f} {edge.period:.0f}")
         0.75 0.3333 2
@@ -156,8 +156,7 @@ def _edge(
 ) -> Edge | dict[str, Edge]:
     iteration = Iteration(loss, tx)
     state = iteration.check(state)
-    iteration.init(state.params)
-    parts = parts_of(state.params, by, k)
+    parts = parts_of(iteration.init(state.params).params, by, k)
     filters = filters_at(iteration, state)
     begin = None if start is None else _joined(start)
     found, vectors = _edges(iteration, state, filters, parts, k, begin)
@@ -214,8 +213,8 @@ def _edges(
             pairs = largest_eigenpairs(product, drawn[0], most, depth)
         else:
             scaled = jnp.where(root > 0, begin / jnp.where(root > 0, root, 1), 0)
-            none = jnp.all(scaled == 0, axis=1, keepdims=True)
-            scaled = jnp.where(none, jnp.where(root > 0, drawn, 0), scaled)
+            fresh = jnp.all(scaled == 0, axis=1, keepdims=True)
+            scaled = jnp.where(fresh, jnp.where(root > 0, drawn, 0), scaled)
             pairs = refine_eigenpairs(product, _unit(scaled), k)
         moves = _unit(root * pairs.vectors)
         if begin is not None:  # where there is no edge, keep what there was
@@ -223,8 +222,8 @@ def _edges(
         vectors = jnp.where(part[filters.leaf], moves, vectors)
         return vectors, _edge_of(filters, metric, pairs, decay, k)
 
-    start = jnp.zeros((most, size), dtype)
-    vectors, edges = jax.lax.scan(next_part, start, jnp.asarray(parts.members))
+    none = jnp.zeros((most, size), dtype)
+    vectors, edges = jax.lax.scan(next_part, none, jnp.asarray(parts.members))
     return edges, vectors
 
 
@@ -244,10 +243,10 @@ def _edge_of(filters: Filters, metric: Metric, pairs: Eigenpairs, decay: Array, 
 
 
 def _errors(pairs: Eigenpairs) -> Float[Array, " k"]:
-    """Return estimates of the errors of the values, at most the residuals.
+    """Return estimates of the errors of the values, at most the residuals and rounding.
 
     By Kato and Temple an error is at most the squared residual over the distance from all other
-    eigenvalues, which is estimated from the values beside, and as less by their residuals.
+    eigenvalues. That is estimated from the values beside, less their residuals.
     """
     values, left = pairs.values, pairs.residuals
     end = jnp.full(1, jnp.inf, values.dtype)
