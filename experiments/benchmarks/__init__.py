@@ -49,6 +49,14 @@ PARTS = {
         "minibatches in a fixed order, as a map",
         "Where does the rod flow of whole epochs of minibatches help?",
     ),
+    "fluctuation": Part(
+        "effective sharpness by the fluctuations of parameters, against the Hessian",
+        "How close to the Hessian's is the effective sharpness read off minibatch fluctuations?",
+    ),
+    "meters": Part(
+        "time of monitored training relative to plain training",
+        "How many times the time of a training step does one with a meter take?",
+    ),
     "sweep": Part(
         "16 learning rates under vmap, against runs one after the other",
         "How much time does one program for many learning rates save?",

@@ -43,7 +43,6 @@ _ASIDE = 0.02
 _DOUBLINGS = {4: 20, 8: 30}  # by bytes, as each doubles the rounding too
 
 _Frequencies = Float[Array, " frequencies"]
-_Transfer = Callable[[_Frequencies], tuple[Array, Array]]
 
 
 class Crossing(NamedTuple):
@@ -102,14 +101,16 @@ def grid_of(dtype: jnp.dtype) -> _Frequencies:
     return jnp.asarray(_FREQUENCIES, dtype)
 
 
-def first_crossing(transfer: _Transfer, dtype: jnp.dtype) -> Crossing:
-    """Return the first crossing for positive curvatures, given Q and R as functions of w."""
-    grid = grid_of(dtype)
+def first_crossing(
+    k: Complex[Array, " frequencies"], at: Callable[[Array], Complex[Array, " some"]]
+) -> Crossing:
+    """Return the first crossing for positive curvatures.
 
-    def at(w: _Frequencies) -> Array:
-        return curvature_at(w, *transfer(w))
-
-    k = at(grid)
+    Args:
+        k: The complex curvature at the frequencies of `grid_of`.
+        at: The function that returns it at others.
+    """
+    grid = grid_of(k.real.dtype)
     high = (k.imag > 0)[:-1]  # at pi, k is real
     turned = high[1:] != high[:-1]
     (left, right), (low, up) = ((x[:-2], x[1:-1]) for x in (k.imag, k.real))

@@ -38,6 +38,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, PyTree
 
 from rodflow._checks import check_count
+from rodflow.linalg import rows
 
 _FLOOR = 1e-6  # of eigenvalues of k by k matrices, relative to the largest
 
@@ -178,7 +179,7 @@ class FluctuationMeter(eqx.Module):
         dg = jax.tree.map(off, grads, state.mean_grads)
         s = jax.tree.map(apart, du, scale)
         g = jax.tree.map(jnp.multiply, dg, scale)
-        along_g, along_s = _along(state.directions, g), _along(state.directions, s)
+        along_g, along_s = rows.along(state.directions, g), rows.along(state.directions, s)
 
         def toward(mean: PyTree, value: PyTree, rate: Array) -> PyTree:
             return jax.tree.map(lambda m, x: m + rate * (x - m), mean, value)
@@ -205,25 +206,6 @@ class FluctuationMeter(eqx.Module):
         )
 
 
-def _along(directions: PyTree, vector: PyTree) -> Float[Array, " k"]:
-    """Return the components of a vector along each direction."""
-    parts = jax.tree.map(lambda d, x: jnp.tensordot(d, x, axes=x.ndim), directions, vector)
-    return sum(jax.tree.leaves(parts), jnp.zeros(()))
-
-
-def _gram(a: PyTree, b: PyTree) -> Float[Array, "k k"]:
-    """Return the inner products of the members of two sets of vectors."""
-
-    def part(x: Array, y: Array) -> Array:
-        return jnp.einsum("i...,j...->ij", x, y)
-
-    return sum(jax.tree.leaves(jax.tree.map(part, a, b)), jnp.zeros(()))
-
-
-def _combined(matrix: Array, vectors: PyTree) -> PyTree:
-    return jax.tree.map(lambda v: jnp.tensordot(matrix, v, axes=1), vectors)
-
-
 def _inverse_root(matrix: Float[Array, "k k"]) -> Float[Array, "k k"]:
     values, vectors = jnp.linalg.eigh(matrix)
     values = jnp.maximum(values, _FLOOR * values[-1])
@@ -235,12 +217,12 @@ def _orthonormal(vectors: PyTree, like: PyTree) -> PyTree:
 
     `like` itself where the vectors span less than their number.
     """
-    lengths = jnp.sqrt(jnp.diagonal(_gram(vectors, vectors)))
-    basis = _combined(jnp.diag(1 / lengths), vectors)
+    lengths = jnp.sqrt(jnp.diagonal(rows.gram(vectors, vectors)))
+    basis = rows.combine(jnp.diag(1 / lengths), vectors)
     for _ in range(2):  # the second time for what rounding left of the first
-        basis = _combined(_inverse_root(_gram(basis, basis)), basis)
-    left, _, right = jnp.linalg.svd(_gram(like, basis))
-    turned = _combined(left @ right, basis)
+        basis = rows.combine(_inverse_root(rows.gram(basis, basis)), basis)
+    left, _, right = jnp.linalg.svd(rows.gram(like, basis))
+    turned = rows.combine(left @ right, basis)
     whole = jnp.all(jnp.isfinite(left))
     return jax.tree.map(lambda new, old: jnp.where(whole, new, old), turned, like)
 

@@ -72,14 +72,17 @@ class Settling(eqx.Module):
     def at_present(cls, iteration: AbstractIteration, state: PhaseState) -> Settling:
         """Begin with norms held as they are under the gradient and the momenta at `state`."""
         start = cls.begin(iteration, state)
-        there, grads = start._present()
-        oscillates = _are(iteration.parity(state.params), Parity.OSCILLATING)
+        return start.holding(*start.present())
+
+    def holding(self, there: PhaseState, grads: PyTree) -> Settling:
+        """Return the same with norms held as they are under a gradient at a point."""
+        oscillates = _are(self.iteration.parity(self.state.params), Parity.OSCILLATING)
         mirrored = jax.tree.map(lambda osc, z: -z if osc else z, oscillates, there)
         minus = jax.tree.map(jnp.negative, grads)
-        respond = with_norms_held(iteration.respond, (there, grads), (mirrored, minus))
-        return cls(start.iteration, start.state, start.x, start.memory, respond)
+        respond = with_norms_held(self.iteration.respond, (there, grads), (mirrored, minus))
+        return Settling(self.iteration, self.state, self.x, self.memory, respond)
 
-    def _present(self) -> tuple[PhaseState, PyTree]:
+    def present(self) -> tuple[PhaseState, PyTree]:
         """Return the state before a step with the present gradient, and that gradient.
 
         Momenta and parameters are as at present; with this gradient, the step ends with the
@@ -124,12 +127,11 @@ class Settling(eqx.Module):
         zeros = jax.tree.map(jnp.zeros_like, still.params)
         return moving, jax.linearize(increment, moving, zeros)[1]
 
-    def explained(self) -> PhaseState:
-        """Return True where the linear response gives the step of the present gradient, to 5 %.
+    def explained(self, there: PhaseState, grads: PyTree) -> PhaseState:
+        """Return True where the linear response gives the step of a gradient at a point, to 5 %.
 
         Each leaf that oscillates has its own answer; all others are None.
         """
-        there, grads = self._present()
         oscillates = _are(self.iteration.parity(self.state.params), Parity.OSCILLATING)
         still, moving = self._still(self.memory), eqx.filter(there, oscillates)
         tangent = eqx.combine(moving, jax.tree.map(jnp.zeros_like, self.state))

@@ -186,9 +186,12 @@ def _effective_sharpness(
     parts = parts_of(state.params, by, k)
     filters = filters_at(iteration, state)
 
+    _, unravel = ravel_pytree(state.params)
+
     def one(part: Array) -> Array:
         metric = metric_of(filters, part)
-        values = sharpness(loss, state.params, k, response_of(filters, metric, part))
+        response = unravel(response_of(filters, metric, part))
+        values = sharpness(loss, state.params, k, response)
         return jnp.where(metric.known, values / 2, jnp.nan)
 
     values = jax.lax.map(one, jnp.asarray(parts.members))

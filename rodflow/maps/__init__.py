@@ -1,9 +1,14 @@
 """Optimizers as maps on phase space, the parity of their state, and where parameters are placed."""
 
+from rodflow.maps.batches import Batch as Batch
+from rodflow.maps.batches import BatchLoss as BatchLoss
+from rodflow.maps.batches import checked_data as checked_data
+from rodflow.maps.batches import takes_key as takes_key
 from rodflow.maps.epoch import Epoch as Epoch
 from rodflow.maps.iteration import AbstractIteration as AbstractIteration
 from rodflow.maps.iteration import Iteration as Iteration
 from rodflow.maps.iteration import PhaseState as PhaseState
+from rodflow.maps.minibatch_iteration import MinibatchIteration as MinibatchIteration
 from rodflow.maps.minibatches import Minibatches as Minibatches
 from rodflow.maps.parity import Parity as Parity
 from rodflow.maps.parity import RoundingError as RoundingError

@@ -19,10 +19,10 @@ import optax
 from jaxtyping import Array, Float, PyTree
 
 from rodflow._checks import check_count
+from rodflow.curvature.edge import Edge, edge
 from rodflow.curvature.fluctuation import FluctuationMeter, FluctuationState
 from rodflow.curvature.realized import directional_sharpness, inner, realized_edge
 from rodflow.curvature.response import linear_response
-from rodflow.curvature.sharpness import effective_sharpness
 from rodflow.maps.iteration import Iteration
 
 # A preconditioner changes slowly; at first its scale is found at each power of two.
@@ -47,6 +47,8 @@ class MonitoredState(NamedTuple):
         mean_fluctuation: See above.
         previous_value: The loss before the last step.
         previous_slope: g'dw of the last step.
+        edge_vectors: Directions from which the effective sharpness is looked for next; None without
+            readings of it.
         scale: Square root of the response of each parameter; None without a fluctuation meter.
         fluctuation_state: The state of that meter; None without one.
 
@@ -69,6 +71,7 @@ class MonitoredState(NamedTuple):
     mean_fluctuation: Float[Array, ""]
     previous_value: Float[Array, ""]
     previous_slope: Float[Array, ""]
+    edge_vectors: PyTree | None
     scale: PyTree | None
     fluctuation_state: FluctuationState | None
 
@@ -107,8 +110,8 @@ def monitored(
     Args:
       inner: An optimizer, the whole chain.
       every: Steps between readings of the directional sharpness.
-      sharpness_every: Steps between readings of the effective sharpness, 30 Hessian-vector products
-        each; None for none.
+      sharpness_every: Steps between readings of the effective sharpness, by 30 Hessian-vector
+        products the first time and 3 from then on; None for none.
       vectors: Directions of the fluctuation meter, which takes (2 k + 3) numbers of memory for each
         parameter; 0 for none. It reads NaN for a chain that has no linear response.
       same_batch: True if each step is on the same data, as in full-batch training.
@@ -154,13 +157,16 @@ class _Monitor:
 
     def init(self, params: PyTree) -> MonitoredState:
         nothing = jnp.full([], jnp.nan, jnp.float32)
-        scale = states = None
+        scale = states = vectors = None
+        if self.sharpness_every is not None:
+            modes = min(2, sum(leaf.size for leaf in jax.tree.leaves(params)))
+            vectors = jax.tree.map(lambda p: jnp.zeros((modes, *p.shape), p.dtype), params)
         if self.meter is not None:
             scale = jax.tree.map(lambda p: jnp.zeros(p.shape, jnp.float32), params)
             states = self.meter.init(params)
         count = jnp.zeros([], jnp.int32)
         inner_state = self.observed.init(params)
-        return MonitoredState(inner_state, count, *[nothing] * 10, scale, states)
+        return MonitoredState(inner_state, count, *[nothing] * 10, vectors, scale, states)
 
     def update(
         self,
@@ -174,7 +180,9 @@ class _Monitor:
         grads = updates if extra_args.get("grad") is None else extra_args["grad"]
         tx = optax.with_extra_args_support(self.observed)
         updates, inner_state = tx.update(updates, state.inner_state, params, **extra_args)
-        after = optax.apply_updates(params, updates)
+        # What meters compute stays apart from the update, whose rounding it could change otherwise.
+        params, taken, grads = jax.lax.optimization_barrier((params, updates, grads))
+        after = optax.apply_updates(params, taken)
         # The step that is taken is what rounding leaves of the updates.
         step = jax.tree.map(lambda a, p: a.astype(jnp.float32) - p, after, params)
         value, value_fn = extra_args.get("value"), extra_args.get("value_fn")
@@ -218,14 +226,32 @@ class _Monitor:
         def directional() -> Array:
             return directional_sharpness(value_fn, params, grads, step)
 
-        def effective() -> Array:
-            return effective_sharpness(value_fn, self.observed, (params, state.inner_state))[0]
-
         due = _due(state, self.every)
         read = _read(state, "directional_sharpness", due, directional)
         if self.sharpness_every is None:
             return read
-        return _read(read, "effective_sharpness", _due(state, self.sharpness_every), effective)
+        due = _due(state, self.sharpness_every)
+        found, vectors = jax.lax.cond(
+            due,
+            lambda: self._edge(state, value_fn, params),
+            lambda: (state.effective_sharpness, state.edge_vectors),
+        )
+        read = _read(read, "effective_sharpness", due, lambda: found)
+        return read._replace(edge_vectors=vectors)
+
+    def _edge(
+        self, state: MonitoredState, value_fn: Callable, params: PyTree
+    ) -> tuple[Array, PyTree]:
+        """Return the effective sharpness, and its directions, which a later reading starts from."""
+
+        def found(start: Edge | None) -> tuple[Array, PyTree]:
+            there = edge(value_fn, self.observed, (params, state.inner_state), start=start)
+            return there.sharpness[0].astype(jnp.float32), there.vectors
+
+        nothing = state.effective_sharpness
+        start = Edge(nothing[None], nothing[None], nothing, None, nothing, state.edge_vectors)
+        first = state.monitored_steps == self.sharpness_every
+        return jax.lax.cond(first, lambda: found(None), lambda: found(start))
 
     def _with_fluctuation(
         self,
