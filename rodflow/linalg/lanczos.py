@@ -36,7 +36,8 @@ class Eigenpairs(NamedTuple):
     Attributes:
         values: The Rayleigh quotients v' A v of the vectors, in descending order.
         vectors: Orthonormal vectors, as the rows of a pytree.
-        residuals: The lengths |A v - (v' A v) v|. An eigenvalue is that close to each value.
+        residuals: The lengths :math:`|A v - (v' A v) v|`. An eigenvalue is that close to each
+            value.
 
     Examples:
         >>> import jax.numpy as jnp
