@@ -151,6 +151,19 @@ for mesh in meshes:
     for chunk in (None, 2):
         assert_same(rodflow.sweep(member, GRID, mesh, chunk=chunk), expected)
 
+# Each lane is computed once; only the last one is repeated, to fill all devices.
+evaluated = []
+
+def counted(h):
+    jax.debug.callback(lambda a: evaluated.append(int(a)), h["a"])
+    return h["a"]
+
+for lanes, padding in ((16, []), (13, [12, 12, 12])):
+    evaluated.clear()
+    jax.block_until_ready(rodflow.sweep(counted, {"a": np.arange(lanes)}, meshes[0]))
+    jax.effects_barrier()
+    assert sorted(evaluated) == [*range(lanes), *padding], evaluated
+
 # What must not happen is what sharding the inputs alone would do.
 lanes = {"start": np.ones(16, np.float32), "shrink": np.ones(16, np.float32), "seed": np.arange(16)}
 auto = Mesh(np.array(jax.devices()), ("lanes",))
