@@ -57,6 +57,12 @@ class FluctuationState(NamedTuple):
         spread: The running mean of (V's[t-1]) (V's[t-1])'.
         reading: The effective sharpnesses along V at its last renewal, in descending order; NaN
             until then.
+
+    Examples:
+        >>> import jax.numpy as jnp, rodflow
+        >>> state = rodflow.FluctuationMeter(vectors=2).init(jnp.zeros(3))
+        >>> state.directions.shape, state.reading
+        ((2, 3), Array([nan, nan], dtype=float32))
     """
 
     steps: jax.typing.ArrayLike
