@@ -53,7 +53,7 @@ class Task(NamedTuple):
 
 
 class Found(NamedTuple):
-    """What the second half of a run shows: the last loss, and readings at the same places."""
+    """The last loss, and readings at the same places of the second half of a run."""
 
     loss: float
     hessian: Float[np.ndarray, " places"]

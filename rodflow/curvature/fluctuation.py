@@ -60,9 +60,9 @@ class FluctuationState(NamedTuple):
 
     Examples:
         >>> import jax.numpy as jnp, rodflow
-        >>> state = rodflow.FluctuationMeter(vectors=2).init(jnp.ones(3))
-        >>> state.directions.shape, state.cross.shape, state.reading.shape
-        ((2, 3), (2, 2), (2,))
+        >>> state = rodflow.FluctuationMeter(vectors=2).init(jnp.zeros(3))
+        >>> state.directions.shape, state.reading
+        ((2, 3), Array([nan, nan], dtype=float32))
     """
 
     steps: jax.typing.ArrayLike
@@ -87,8 +87,8 @@ class FluctuationMeter(eqx.Module):
             their span.
         memory: Steps of the means that are taken off; drift slower than this does not count.
         window: Steps of the averages. The standard error of the reading is about
-            2 sqrt((1 - s) / window) for SGD at an effective sharpness s, a few times smaller with
-            momentum .9.
+            sqrt((1 - c) / (2 window)) for SGD at an effective sharpness c, and smaller by
+            sqrt((1 + b) / (1 - b)) with momentum b.
         renewal: Steps after which directions and readings are renewed.
 
     Raises:

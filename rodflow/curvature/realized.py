@@ -37,13 +37,13 @@ class EdgeFactors(NamedTuple):
         realized_edge: zeta, without unit; 1 where the step left the loss as it was.
         chi: The effective sharpness, without unit.
         alignment: s, without unit: 1 for a step along the top mode of a quadratic.
-        descent: tau, without unit: 1 for an oscillation at the edge along one mode of a quadratic.
+        descent: tau, without unit: 1 for gradient descent.
 
     Examples:
         >>> import jax.numpy as jnp, rodflow
-        >>> factors = rodflow.EdgeFactors(*map(jnp.array, (0.5, 0.5, 1.0, 1.0)))
-        >>> float(factors.chi * factors.alignment / factors.descent)
-        0.5
+        >>> at = jnp.array(9.0), jnp.array(1.0), jnp.array(6.0), jnp.array(-2.0)  # of (3 - t)^2
+        >>> rodflow.edge_factors(*at, jnp.array(1 / 3), jnp.array(1 / 3))._fields
+        ('realized_edge', 'chi', 'alignment', 'descent')
     """
 
     realized_edge: Float[Array, ""]
@@ -72,7 +72,7 @@ def realized_edge(
 
     Returns:
         zeta, without unit; NaN where the rounding of the loss could change it by more than about
-        0.1, since :math:`|g'dw|` is below 32 units in the last place of the loss.
+        0.1, since |g'dw| is below 32 units in the last place of the loss.
 
     Examples:
         >>> import jax, jax.numpy as jnp, rodflow

@@ -1,6 +1,7 @@
 """The fluctuation meter on linear chains, whose effective sharpness is known exactly."""
 
 import functools
+from pathlib import Path
 
 import jax
 import jax.numpy as jnp
@@ -111,3 +112,30 @@ def test_a_chain_without_response_has_no_reading():
 def test_a_count_below_one_is_refused(name):
     with pytest.raises(ValueError, match=f"`{name}` is 0; it must be at least 1."):
         rodflow.FluctuationMeter(**{name: 0})
+
+
+def read_exactly(sharpness, momentum, memory=5):
+    """The reading of one mode with EMA momentum, by quadrature over the spectrum of its noise."""
+    curvature = 2 * sharpness * (1 + momentum) / (1 - momentum)  # at learning rate 1
+    z = np.exp(1j * np.pi * (np.arange(100_000) + 0.5) / 100_000)
+    chain = (1 - momentum) / (1 - momentum / z)
+    position = -chain / (z - 1 + curvature * chain)
+    off = (1 - 1 / z) / (1 - (1 - 1 / memory) / z)
+    last = off * (z - 1) * position / z
+    gradient = off * (curvature * position + 1)
+    slope = np.mean((gradient * np.conj(last)).real) / np.mean(np.abs(last) ** 2)
+    return slope * (1 - momentum) / (1 + momentum)
+
+
+@pytest.mark.parametrize(
+    ("row", "momentum"), [("SGD", 0.0), ("EMA momentum .5", 0.5), ("EMA momentum .9", 0.9)]
+)
+def test_the_bias_of_the_short_memory_is_as_documented(row, momentum):
+    page = (Path(__file__).parents[2] / "docs" / "theory" / "meters.md").read_text()
+
+    def numbers(name):
+        line = next(x for x in page.splitlines() if x.startswith(f"| {name} |"))
+        return [float(x) for x in line.split("|")[2:-1]]
+
+    found = [read_exactly(true, momentum) for true in numbers("true value")]
+    np.testing.assert_allclose(numbers(row), found, atol=6e-4)
