@@ -14,7 +14,7 @@ from jax.core import Tracer
 from jaxtyping import Array, PyTree
 
 from rodflow._checks import check_scalar, shown
-from rodflow.maps._programs import compiled
+from rodflow.maps.programs import compiled
 
 
 def check_params(params: PyTree) -> None:

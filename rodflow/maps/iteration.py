@@ -26,10 +26,10 @@ from jaxtyping import Array, Float, PyTree
 from rodflow._checks import shown
 from rodflow.linalg.trees import alike, without_empty_tuples
 from rodflow.maps._loss import check_loss, check_params, hashable
-from rodflow.maps._programs import compiled
 from rodflow.maps._transformation import between_steps, needs_of
 from rodflow.maps.parity import Parity, are_rounding_errors, as_clock, probe_parity
 from rodflow.maps.placement import Placement, place, placement_of
+from rodflow.maps.programs import compiled
 
 
 class PhaseState(NamedTuple):

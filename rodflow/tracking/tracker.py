@@ -27,9 +27,9 @@ from jaxtyping import Array, Float, Int, PRNGKeyArray, PyTree
 from rodflow._checks import check_callable, check_count, shown
 from rodflow.flows.flow import AbstractFlow
 from rodflow.linalg.trees import alike, norm
-from rodflow.maps._programs import compiled
 from rodflow.maps.iteration import AbstractIteration, Iteration, PhaseState
 from rodflow.maps.placement import Placement
+from rodflow.maps.programs import compiled
 from rodflow.solvers import Integrator
 from rodflow.tracking._arguments import checked_flows, checked_integrators, checked_key
 from rodflow.tracking._iterates import (

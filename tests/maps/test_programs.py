@@ -11,7 +11,7 @@ import pytest
 from chex import assert_trees_all_equal
 
 import rodflow
-from rodflow.maps import _programs
+from rodflow.maps import programs
 
 START = jnp.array([0.3, 0.5])
 
@@ -30,8 +30,8 @@ class Counted:
 @pytest.fixture
 def kept(monkeypatch):
     """Keep the programs of one tracker, from none."""
-    few = functools.lru_cache(maxsize=4)(_programs._program.__wrapped__)
-    monkeypatch.setattr(_programs, "_program", few)
+    few = functools.lru_cache(maxsize=4)(programs.program_of.__wrapped__)
+    monkeypatch.setattr(programs, "program_of", few)
 
 
 def track(loss, tx):
@@ -40,17 +40,17 @@ def track(loss, tx):
 
 def test_a_loop_over_learning_rates_frees_chains_and_programs(kept):
     """Of six rates, each a chain of its own, only the last few are alive, with their programs."""
-    loss, chains, programs = Counted(), [], []
+    loss, chains, alive = Counted(), [], []
     for rate in (0.01, 0.02, 0.03, 0.04, 0.05, 0.06):
         tx = optax.sgd(rate)
         track(loss, tx)
         chains.append(weakref.ref(tx.update))
-        programs.append(len(jax.devices()[0].client.live_executables()))
+        alive.append(len(jax.devices()[0].client.live_executables()))
         del tx
     gc.collect()
     assert sum(chain() is not None for chain in chains) <= 2
     assert chains[0]() is None
-    assert programs[-1] <= programs[3]
+    assert alive[-1] <= alive[3]
 
 
 def test_a_loop_over_losses_frees_their_data(kept):

@@ -18,7 +18,7 @@ import numpy as np
 from jaxtyping import PyTree
 
 # Two to four for each tracker, of up to ten megabytes for a small network.
-KEPT = 32
+_KEPT = 32
 
 
 def compiled(
@@ -30,20 +30,39 @@ def compiled(
         function: A function whose results are arrays.
         *arguments: Pytrees, of which all that is no array is hashable.
         inline: True where the program is a part of another, which shall hold its operations.
+
+    Examples:
+        >>> import jax.numpy as jnp
+        >>> from rodflow.maps import compiled
+        >>> def power(x, exponent):
+        ...     return x**exponent
+        >>> [float(compiled(power, jnp.array(x), 2)) for x in (2.0, 3.0)]  # one program
+        [4.0, 9.0]
     """
     arrays, static = eqx.partition(arguments, _is_array)
     leaves, structure = jax.tree.flatten(static)
-    return _program(function, inline, structure, tuple(leaves))(arrays)
+    return program_of(function, inline, structure, tuple(leaves))(arrays)
 
 
-@functools.lru_cache(maxsize=KEPT)
-def _program(
+@functools.lru_cache(maxsize=_KEPT)
+def program_of(
     function: Callable[..., PyTree], inline: bool, structure: Any, static: tuple[Any, ...]
 ) -> Callable[[PyTree], PyTree]:
+    """Return the program of a function for what is static, as a function of all arrays.
+
+    Examples:
+        >>> import jax
+        >>> from rodflow.maps import program_of
+        >>> structure = jax.tree.structure((None,))
+        >>> double = program_of(lambda x: 2 * x, False, structure, ())
+        >>> float(double((1.5,)))
+        3.0
+    """
+
     def program(arrays: PyTree) -> PyTree:
         return function(*eqx.combine(structure.unflatten(static), arrays))
 
-    program.__name__ = function.__name__  # which JAX shows
+    functools.update_wrapper(program, function, ("__name__",), ())  # the name that JAX shows
     return jax.jit(program, inline=inline)
 
 
