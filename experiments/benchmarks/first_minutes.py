@@ -88,11 +88,11 @@ def watched(model: str, folder: str, programs: str) -> dict[str, float | dict]:
     imports = time.perf_counter() - begin
     taken: dict[str, dict[str, float]] = {part: {} for part in EVENTS.values()}
 
-    def note(event: str, seconds: float, **labels: str | int) -> None:
+    def note(event: str, duration_secs: float, **kwargs: str | int) -> None:
         if event in EVENTS:
-            name = str(labels.get("fun_name", "")).removeprefix("jit(").removesuffix(")")
+            name = str(kwargs.get("fun_name", "")).removeprefix("jit(").removesuffix(")")
             part = taken[EVENTS[event]]
-            part[name] = part.get(name, 0.0) + seconds
+            part[name] = part.get(name, 0.0) + duration_secs
 
     monitoring.register_event_duration_secs_listener(note)
     command = import_module("experiments.commands.run")
