@@ -76,7 +76,7 @@ def coordinates(plane: Plane, params: PyTree) -> Float[Array, " axes"]:
 def direction(plane: Plane, move: PyTree) -> Float[Array, " axes"]:
     """Return the coordinates of a displacement of the parameters."""
     flat = ravel_pytree(move)[0]
-    return plane.covectors @ flat.astype(plane.covectors.dtype)
+    return jnp.matmul(plane.covectors, flat.astype(plane.covectors.dtype))
 
 
 def leading_modes(
