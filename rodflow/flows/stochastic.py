@@ -64,7 +64,7 @@ class StochasticRod(eqx.Module):
     2 M batches for the noise: the drift is exact. Use it for analysis, and where the data are
     small. Without, it takes the 2 M batches alone: 8 gradients of a batch for each step of the
     optimizer by default, whatever the size of the data. The noise of the drift is counted in, so
-    that the variance is right, to 3 % for K = 2 steps of the solver and exactly for K = 1; but it
+    that the variance is right, to 4 % for K = 2 steps of the solver and exactly for K = 1; but it
     is white, and leaves less to be divided into drift and alternation: instead of s, x carries
     about 1/(2MK) + (1 - 1/(MK)) s of the variance of a mode. Use it where a gradient of all data
     costs too much.

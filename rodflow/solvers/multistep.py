@@ -133,7 +133,7 @@ class MultistepLookback(AbstractLookback):
     evaluation in a step of 1/K, and memory of 5 (K = 2), 10 (K = 4) or 1 states.
 
     The first step is taken as if the state had moved with its present slope before. Second moments
-    whose decay is at least .3 never become negative. Theory: docs/theory/stochastic.md.
+    whose decay is at least 1/2 never become negative. Theory: docs/theory/stochastic.md.
 
     Args:
         substeps: K, the number of steps for each of the optimizer: 1, 2 or 4. `dt0` is 1/K.
