@@ -94,8 +94,15 @@ class Monitor:
             states = self.meter.init(params)
         count = jnp.zeros([], jnp.int32)
         inner_state = self.observed.init(params)
-        readings = (nothing,) * 10
-        return MonitoredState(*(inner_state, count, *readings, vectors, scale, states))
+        readings = dict.fromkeys(MonitoredState._fields[2:12], nothing)
+        return MonitoredState(
+            inner_state,
+            count,
+            **readings,
+            edge_vectors=vectors,
+            scale=scale,
+            fluctuation_state=states,
+        )
 
     def update(
         self,
