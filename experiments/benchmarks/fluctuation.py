@@ -121,7 +121,7 @@ def compared(
         for part in np.array_split(np.arange(begin, end), max(1, (end - begin) // (steps // 8))):
             carry = train(carry, batches[part[0] : part[-1] + 1])
         begin = end
-        rows.append((*map(float, look(*carry)), float(carry[1].fluctuation)))
+        rows.append((*map(float, look(*carry)), float(optax.tree.get(carry[1], "fluctuation"))))
     losses, hessian, meter = np.array(rows).T
     return Found(losses[-1], hessian, meter)
 

@@ -65,7 +65,7 @@ class FluctuationState(NamedTuple):
         ((2, 3), Array([nan, nan], dtype=float32))
     """
 
-    steps: jax.typing.ArrayLike
+    steps: Array
     mean_updates: PyTree[Array]
     mean_grads: PyTree[Array]
     products: PyTree[Array]

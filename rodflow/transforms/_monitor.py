@@ -52,7 +52,7 @@ class MonitoredState(NamedTuple):
     """
 
     inner_state: optax.OptState
-    monitored_steps: jax.typing.ArrayLike
+    monitored_steps: Array
     realized_edge: Float[Array, ""]
     directional_sharpness: Float[Array, ""]
     effective_sharpness: Float[Array, ""]
@@ -83,7 +83,7 @@ class Monitor:
     meter: FluctuationMeter | None
     same_batch: bool
 
-    def init(self, params: PyTree) -> MonitoredState:
+    def init(self, params: Any) -> Any:
         nothing = jnp.full([], jnp.nan, jnp.float32)
         scale = states = vectors = None
         if self.sharpness_every is not None:
@@ -94,15 +94,23 @@ class Monitor:
             states = self.meter.init(params)
         count = jnp.zeros([], jnp.int32)
         inner_state = self.observed.init(params)
-        return MonitoredState(inner_state, count, *[nothing] * 10, vectors, scale, states)
+        readings = dict.fromkeys(MonitoredState._fields[2:12], nothing)
+        return MonitoredState(
+            inner_state,
+            count,
+            **readings,
+            edge_vectors=vectors,
+            scale=scale,
+            fluctuation_state=states,
+        )
 
     def update(
         self,
-        updates: PyTree,
-        state: MonitoredState,
-        params: PyTree | None = None,
+        updates: Any,
+        state: Any,
+        params: Any = None,
         **extra_args: Any,
-    ) -> tuple[PyTree, MonitoredState]:
+    ) -> Any:
         if params is None:
             raise ValueError("`params` is None; meters need the parameters that are updated.")
         grads = updates if extra_args.get("grad") is None else extra_args["grad"]
@@ -189,6 +197,7 @@ class Monitor:
         grads: PyTree,
         step: PyTree,
     ) -> MonitoredState:
+        assert state.fluctuation_state is not None
         count = state.monitored_steps
         early = (count < _RESCALED) & (jnp.exp2(jnp.round(jnp.log2(count))) == count)
         scale = jax.lax.cond(
