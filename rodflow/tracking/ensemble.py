@@ -47,6 +47,13 @@ class Observables(NamedTuple):
         alternation: The mean of |w[t+1] - w[t]|^2 / 4 since the last record.
         deviation: The mean square of the distance from the midpoint since the last record.
         travelled: The distance from the start.
+
+    Examples:
+        >>> import jax.numpy as jnp, rodflow
+        >>> losses = jnp.array([[1.0], [3.0]])  # of two paths, at one record
+        >>> found = rodflow.Observables(losses, *[jnp.zeros((2, 1))] * 4)
+        >>> float(found.mean().loss[0]), float(found.standard_error().loss[0])
+        (2.0, 1.0)
     """
 
     loss: Float[Array, "paths records"]
@@ -71,6 +78,14 @@ class Ensemble(NamedTuple):
         steps: The steps at which they are recorded.
         iterates: Those of the runs.
         flows: Those of each flow, by its name.
+
+    Examples:
+        >>> import jax.numpy as jnp, rodflow
+        >>> runs, rod = (
+        ...     rodflow.Observables(*[jnp.array([[a], [a + 2]])] * 5) for a in (1.0, 6.0))
+        >>> ensemble = rodflow.Ensemble(jnp.array([100]), runs, {"rod": rod})
+        >>> print(f"{ensemble.deviations()['rod'].loss[0]:.2f}")
+        3.54
     """
 
     steps: Int[Array, " records"]
