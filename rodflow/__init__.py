@@ -40,6 +40,9 @@ from rodflow.solvers.lookback import OneLegLookback as OneLegLookback
 from rodflow.solvers.multistep import MultistepLookback as MultistepLookback
 from rodflow.sweep import sweep as sweep
 from rodflow.term import FlowTerm as FlowTerm
+from rodflow.tracking.ensemble import Ensemble as Ensemble
+from rodflow.tracking.ensemble import Observables as Observables
+from rodflow.tracking.ensemble import track_ensemble as track_ensemble
 from rodflow.tracking.records import FlowTracking as FlowTracking
 from rodflow.tracking.records import Tracking as Tracking
 from rodflow.tracking.track import track as track

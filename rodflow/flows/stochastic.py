@@ -18,11 +18,12 @@ Samples of the noise come from batches. With M batches at each of the two ends c
 s_i = +-1 in turn,
 
     d+- = sum_i s_i G(c +- x, b+-_i) / sqrt M
-    xi = (d+ + d-) / sqrt 2,      eta = (d+ - d-) / sqrt 2
+    xi = (d+ + d-) / sqrt 2,      eta = (d- - d+) / sqrt 2
 
-are independent of each other and of the means over the batches, and have the mean covariance of
-both ends. So the same gradients give a drift, the means, whose own noise has the variance C / (2 M)
-in both A and B.
+are uncorrelated to the means over the batches, and have the mean covariance of both ends; their own
+covariance, half the difference of the ends', gives the noise of its own place to each end, at which
+the iterates are in turn. So the same gradients give a drift, the means, whose own noise has the
+variance C / (2 M) in both A and B.
 
 The oscillation restarts from the noise: no seed is needed. Auxiliary leaves such as second moments
 take the mean of G over batches, in which the squared gradient has the noise, E g_b^2 = g^2 + C.
@@ -223,7 +224,7 @@ class MinibatchField(AbstractNoisyField):
         )
         contrasts = jax.tree.map(lambda g: jax.vmap(_contrast)(g), like(drawn, y.x))
         xi = jax.tree.map(lambda d: (d[0] + d[1]) / 2**0.5, contrasts)
-        eta = jax.tree.map(lambda d: (d[0] - d[1]) / 2**0.5, contrasts)
+        eta = jax.tree.map(lambda d: (d[1] - d[0]) / 2**0.5, contrasts)
         return SignedRodState(even, x), SignedRodState(xi, eta)
 
     def _sde(

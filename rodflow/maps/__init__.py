@@ -2,8 +2,6 @@
 
 from rodflow.maps.batches import Batch as Batch
 from rodflow.maps.batches import BatchLoss as BatchLoss
-from rodflow.maps.batches import checked_data as checked_data
-from rodflow.maps.batches import takes_key as takes_key
 from rodflow.maps.epoch import Epoch as Epoch
 from rodflow.maps.iteration import AbstractIteration as AbstractIteration
 from rodflow.maps.iteration import Iteration as Iteration

@@ -29,9 +29,10 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, Int, PRNGKeyArray, PyTree
 
 from rodflow.linalg.trees import without_empty_tuples
+from rodflow.maps._data import checked_data, takes_key
 from rodflow.maps._loss import check_loss, check_params
 from rodflow.maps._transformation import needs_of
-from rodflow.maps.batches import Batch, BatchLoss, checked_data, takes_key
+from rodflow.maps.batches import Batch, BatchLoss
 from rodflow.maps.iteration import AbstractIteration, Iteration, PhaseState
 from rodflow.maps.parity import Parity, as_clock
 from rodflow.maps.placement import Placement

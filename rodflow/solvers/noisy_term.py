@@ -22,7 +22,8 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, PRNGKeyArray, PyTree
 
-Time = Any  # a number or a scalar array
+from rodflow.solvers._map_solver import Time
+from rodflow.solvers._noise import plus
 
 
 class Interval(NamedTuple):
@@ -89,13 +90,3 @@ class NoisyTerm(diffrax.AbstractTerm):
         # The bits of a time tell the starts of all steps apart, whatever their length is.
         bits = jax.lax.bitcast_convert_type(jnp.asarray(start, jnp.float32), jnp.uint32)
         return self.field.sample(y, jax.random.fold_in(self.key, bits))
-
-
-def plus(tree: PyTree, factor: Any, noise: PyTree) -> PyTree:
-    """Return `tree` and, where `noise` is not None, a multiple of it."""
-    return jax.tree.map(
-        lambda a, n: a if n is None else a + jnp.asarray(factor, n.dtype) * n,
-        tree,
-        noise,
-        is_leaf=lambda leaf: leaf is None,
-    )

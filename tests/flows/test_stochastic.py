@@ -1,4 +1,5 @@
 import diffrax
+import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -39,15 +40,10 @@ def solve(term, y0, solver, steps, ts=None):
     return jax.tree.map(lambda y: y[-1], ys) if ts is None else ys
 
 
-CHAINS = {
-    "sgd": optax.sgd(0.1),
-    "nesterov": optax.sgd(0.05, momentum=0.9, nesterov=True),
-    "adam": optax.adam(0.01),
-}
+CHAINS = {"nesterov": optax.sgd(0.05, momentum=0.9, nesterov=True), "adam": optax.adam(0.01)}
 
 
-@pytest.mark.parametrize("full_drift", [True, False])
-@pytest.mark.parametrize("name", CHAINS)
+@pytest.mark.parametrize(("name", "full_drift"), [("nesterov", True), ("adam", False)])
 def test_without_noise_it_is_the_rod_flow(x64, name, full_drift):
     """Batches as large as the data, the same solver, and the rod's own start and seed."""
     iteration = MinibatchIteration(network, data(), 12, CHAINS[name])
@@ -56,8 +52,8 @@ def test_without_noise_it_is_the_rod_flow(x64, name, full_drift):
     state, solver = iteration.init(weights()), MultistepLookback()
     y0 = flow.init(iteration, state)
     assert_trees_all_close(y0, RodFlow().init(whole, state), atol=1e-15)
-    found = solve(flow.term(iteration, KEY), y0, solver, 20)
-    expected = solve(RodFlow().term(whole), y0, solver, 20)
+    solved = eqx.filter_jit(lambda term: solve(term, y0, solver, 20))
+    found, expected = solved(flow.term(iteration, KEY)), solved(RodFlow().term(whole))
     assert_trees_all_close(found, expected, rtol=1e-9, atol=1e-14)
     assert_trees_all_close(
         flow.predicted_loss(iteration, found), RodFlow().predicted_loss(whole, expected)
@@ -67,9 +63,9 @@ def test_without_noise_it_is_the_rod_flow(x64, name, full_drift):
 
 
 def test_a_key_gives_the_same_path_alone_and_among_others():
-    iteration = MinibatchIteration(network, data(), 4, optax.adam(0.01))
+    iteration = MinibatchIteration(quadratic, data()[0], 4, optax.adam(0.01))
     flow = StochasticRod(full_drift=False)
-    y0 = flow.init(iteration, iteration.init(weights()))
+    y0 = flow.init(iteration, iteration.init(jnp.zeros(3)))
 
     @jax.jit
     def end(key):
@@ -81,7 +77,7 @@ def test_a_key_gives_the_same_path_alone_and_among_others():
     for place in range(3):
         one = jax.tree.map(lambda leaf, place=place: leaf[place], ends)
         assert_trees_all_close(one, end(keys[place]), rtol=1e-4, atol=1e-5)
-    assert np.all(np.std(ends.c.params["out"], axis=0) > 1e-4)
+    assert np.all(np.std(ends.c.params, axis=0) > 1e-4)
 
 
 def moments(samples):
@@ -100,10 +96,9 @@ def covariance_of_a_step(iteration, state):
     return np.cov(values.T, bias=True)
 
 
-@pytest.mark.parametrize("batches", [2, 4])
-@pytest.mark.parametrize("full_drift", [True, False])
+@pytest.mark.parametrize(("full_drift", "batches"), [(True, 2), (False, 2), (False, 4)])
 def test_samples_have_the_mean_covariance_of_both_ends(x64, full_drift, batches):
-    """Noise of centre, of rod and of the drift are uncorrelated; the drift has C / (2 M)."""
+    """Each end has the noise of its own place; the drift has C / (2 M), uncorrelated to it."""
     x = jnp.asarray(np.random.default_rng(3).normal(size=(4, 2)))
     iteration = MinibatchIteration(quadratic, x, 2, optax.sgd(0.5))
     flow = StochasticRod(full_drift=full_drift, batches=batches)
@@ -111,20 +106,19 @@ def test_samples_have_the_mean_covariance_of_both_ends(x64, full_drift, batches)
     y = flow.init(iteration, state)
     y = y._replace(x=y.x._replace(params=jnp.array([0.2, 0.4])))
     field = flow.term(iteration, KEY).field
-    drift, noise = jax.jit(jax.vmap(lambda k: field.sample(y, k)))(jax.random.split(KEY, 20000))
+    drift, noise = jax.jit(jax.vmap(lambda k: field.sample(y, k)))(jax.random.split(KEY, 10000))
     ends = [y.c._replace(params=y.c.params + s * y.x.params) for s in (1, -1)]
-    c = np.mean([covariance_of_a_step(iteration, end) for end in ends], axis=0)
-    exact = np.zeros((8, 8))
-    for place, scale in enumerate([1, 1, field.drift_noise, field.drift_noise]):
-        exact[2 * place : 2 * place + 2, 2 * place : 2 * place + 2] = scale * c
+    plus, minus = (covariance_of_a_step(iteration, end) for end in ends)
+    c, between = (plus + minus) / 2, (minus - plus) / 2
+    both = np.block([[c, between], [between, c]])
+    exact = np.kron(np.diag([1.0, field.drift_noise]), both)
     assert field.drift_noise == (0 if full_drift else 1 / (2 * batches))
     mean, found = moments((noise.c.params, noise.x.params, drift.c.params, drift.x.params))
     np.testing.assert_allclose(found, exact, atol=0.05 * np.max(c))
     whole = RodFlow(SignedRod(seed=0.0)).increment(iteration, y)
-    error = 5 * np.sqrt(np.max(c) / 20000)
+    error = 5 * np.sqrt(np.max(c) / 10000)
     np.testing.assert_allclose(mean[4:6], whole.c.params, atol=error)
     np.testing.assert_allclose(mean[6:], whole.x.params, atol=error)
-    assert noise.c.opt_state == whole.x.opt_state or not jax.tree.leaves(noise.c.opt_state)
 
 
 def test_second_moments_get_the_noise_of_the_gradient(x64):
@@ -134,7 +128,7 @@ def test_second_moments_get_the_noise_of_the_gradient(x64):
     flow = StochasticRod()
     y = flow.init(iteration, iteration.init(jnp.array([0.3, -0.2])))
     field = flow.term(iteration, KEY).field
-    drift, noise = jax.vmap(lambda k: field.sample(y, k))(jax.random.split(KEY, 4000))
+    drift, noise = jax.jit(jax.vmap(lambda k: field.sample(y, k)))(jax.random.split(KEY, 2000))
     assert noise.c.opt_state[0].nu is None and y.x.opt_state[0].nu is None
     descent = MinibatchIteration(quadratic, x, 2, optax.sgd(1.0))
     state = descent.init(y.c.params)
@@ -278,11 +272,6 @@ def test_costs_are_counted():
         (lambda: StochasticRod(batches=3), "`batches` is 3; it must be even"),
         (lambda: StochasticRod(batches=0), "`batches` is 0; it must be at least 2"),
         (lambda: StochasticRod(look_back=True), "`look_back` is True with a rod"),
-        (lambda: StochasticRod(rodflow.CovarianceRod()), "it must be a rodflow.SignedRod"),
-        (
-            lambda: StochasticRod().term(rodflow.Iteration(lambda w: w**2, optax.sgd(0.1)), KEY),
-            "it must be a rodflow.MinibatchIteration",
-        ),
     ],
 )
 def test_arguments_are_checked(make, message):

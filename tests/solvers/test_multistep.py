@@ -12,7 +12,7 @@ from jax.flatten_util import ravel_pytree
 from scipy.linalg import solve_discrete_lyapunov
 
 import rodflow
-from rodflow.solvers import WEIGHTS, AbstractNoisyField, NoisyTerm
+from rodflow.solvers import AbstractNoisyField, NoisyTerm
 
 pytestmark = pytest.mark.usefixtures("x64")
 
@@ -234,7 +234,7 @@ def test_the_share_that_alternates_is_the_effective_sharpness(b1, share, substep
     np.testing.assert_allclose(x[0, 0] / found[0, 0], share, atol=error)
 
 
-@pytest.mark.parametrize("substeps", WEIGHTS)
+@pytest.mark.parametrize("substeps", [1, 2, 4])
 def test_no_mode_is_amplified_that_the_map_does_not_amplify(substeps):
     angles = np.linspace(0, np.pi, 61)
     for size in (0.5, 0.9, 1.0):
@@ -243,14 +243,7 @@ def test_no_mode_is_amplified_that_the_map_does_not_amplify(substeps):
             assert np.abs(np.linalg.eigvals(step)).max() <= 1 + 1e-6
 
 
-@pytest.mark.parametrize("substeps", WEIGHTS)
-def test_coefficients_sum_to_the_step_and_to_its_root(substeps):
-    weights = WEIGHTS[substeps]
-    np.testing.assert_allclose(sum(weights.slopes), 1 / substeps, atol=1e-12)
-    np.testing.assert_allclose(sum(weights.noise), substeps**-0.5, rtol=1e-4)
-
-
-@pytest.mark.parametrize("substeps", WEIGHTS)
+@pytest.mark.parametrize("substeps", [1, 2, 4])
 @pytest.mark.parametrize("decay", [0.5, 0.9, 0.999])
 def test_second_moments_never_become_negative(substeps, decay):
     """Bursts of squared gradients at random, from nothing: moments weigh them all positively."""
@@ -274,7 +267,7 @@ def test_second_moments_never_become_negative(substeps, decay):
     assert np.min(solution.ys) >= -1e-15 and np.max(solution.ys) > 0
 
 
-@pytest.mark.parametrize("substeps", WEIGHTS)
+@pytest.mark.parametrize("substeps", [1, 2, 4])
 def test_a_uniform_motion_is_exact_from_the_first_step_on(substeps):
     term = diffrax.ODETerm(lambda t, y, args: 2.0 * jnp.ones(()))
     ts = jnp.arange(0.0, 6.0, 1 / substeps)
