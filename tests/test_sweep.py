@@ -200,3 +200,26 @@ def test_eight_devices_equal_one_and_never_wait_for_each_other():
         timeout=300,
     )
     assert done.returncode == 0, done.stderr
+
+
+CLUSTER_OF_ONE = """
+import socket, jax, rodflow
+with socket.socket() as free:
+    free.bind(("localhost", 0))
+    address = "localhost:%d" % free.getsockname()[1]
+jax.distributed.initialize(address, num_processes=1, process_id=0)
+"""
+
+
+def test_a_cluster_can_be_joined_after_the_import():
+    """JAX joins none once it has computed: the import must not make as much as one array."""
+    root = Path(__file__).parents[1]
+    done = subprocess.run(
+        [sys.executable, "-c", CLUSTER_OF_ONE],
+        cwd=root,
+        env=os.environ | {"PYTHONPATH": str(root), "JAX_PLATFORMS": "cpu"},
+        capture_output=True,
+        text=True,
+        timeout=300,
+    )
+    assert done.returncode == 0, done.stderr

@@ -105,7 +105,8 @@ class StochasticRod(eqx.Module):
         True
     """
 
-    closure: SignedRod = SignedRod(seed=0.0, lookahead=0)
+    # Made with the flow: arrays at import would start JAX before a cluster could be joined.
+    closure: SignedRod = eqx.field(default_factory=lambda: SignedRod(seed=0.0, lookahead=0))
     full_drift: bool = eqx.field(static=True, default=True, kw_only=True)
     batches: int = eqx.field(static=True, default=2, kw_only=True)
     rod: bool = eqx.field(static=True, default=True, kw_only=True)
