@@ -49,6 +49,10 @@ PARTS = {
         "minibatches in a fixed order, as a map",
         "Where does the rod flow of whole epochs of minibatches help?",
     ),
+    "spikes": Part(
+        "warnings of the meters before spikes of minibatch training, and chance",
+        "How many steps before a spike does each meter warn, how often in vain, and by chance?",
+    ),
     "sweep": Part(
         "16 learning rates under vmap, against runs one after the other",
         "How much time does one program for many learning rates save?",
