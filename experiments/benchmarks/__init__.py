@@ -61,6 +61,10 @@ PARTS = {
         "time of monitored training relative to plain training",
         "How many times the time of a training step does one with a meter take?",
     ),
+    "spikes": Part(
+        "warnings of the meters before spikes of minibatch training, and chance",
+        "How many steps before a spike does each meter warn, how often in vain, and by chance?",
+    ),
     "sweep": Part(
         "16 learning rates under vmap, against runs one after the other",
         "How much time does one program for many learning rates save?",

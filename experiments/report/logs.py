@@ -17,11 +17,11 @@ from typing import Any
 import matplotlib as mpl
 import numpy as np
 import xarray as xr
-from jaxtyping import Bool, Float
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from experiments.analysis.numbers import number
+from experiments.analysis.spikes import running_median, spikes
 from experiments.analysis.style import EDGE, MARKERS, STYLE, WIDTH, lettered
 from experiments.analysis.table import Table
 from experiments.report.figures import readable
@@ -40,42 +40,12 @@ FACTORS = {
     "descent": ("1 / descent", "#CC79A7"),
 }
 """The factors of the realized edge; the last one divides."""
-SPIKE = 1.5
-"""A spike is a loss above so many times its running median."""
-WINDOW = 100
-"""Lines before a spike that the running median is of."""
 AHEAD = (50, 10, 1)
 
 
 def loss_of(log: xr.Dataset) -> str | None:
     """Return the column of the loss, None without one."""
     return next((name for name in ("loss", "value", "train_loss") if name in log), None)
-
-
-def running_median(values: Float[np.ndarray, " steps"], window: int = WINDOW) -> np.ndarray:
-    """Return the median of the values before each; NaN before the tenth."""
-    found = np.full(len(values), np.nan)
-    for i in range(10, len(values)):
-        past = values[max(0, i - window) : i]
-        past = past[np.isfinite(past)]
-        found[i] = np.median(past) if past.size else np.nan
-    return found
-
-
-def spikes(values: Float[np.ndarray, " steps"], window: int = WINDOW) -> list[int]:
-    """Return where spikes begin: a loss above 1.5 times its running median, or no longer finite.
-
-    What follows within a tenth of the window belongs to the same spike.
-    """
-    high: Bool[np.ndarray, " steps"] = values > SPIKE * running_median(values, window)
-    high[1:] |= ~np.isfinite(values[1:]) & np.isfinite(values[:-1])
-    found: list[int] = []
-    last = -window
-    for i in np.flatnonzero(high):
-        if i - last > window // 10:
-            found.append(int(i))
-        last = i
-    return found
 
 
 def sentence(log: xr.Dataset) -> str:

@@ -36,20 +36,6 @@ def log():
     return xr.Dataset(variables, {"step": steps.astype(float)}, attrs)
 
 
-def test_spikes_begin_where_the_loss_leaves_its_median(log):
-    assert logs.spikes(log.loss.values) == [100, 200]
-    assert logs.spikes(2 * np.exp(-np.arange(300) / 100)) == []
-    alternating = np.where(np.arange(300) % 2, 1.0, 1.49)
-    assert logs.spikes(alternating) == []
-
-
-def test_the_running_median_is_of_the_past_alone():
-    values = np.arange(1.0, 31.0)
-    median = logs.running_median(values, window=5)
-    assert np.isnan(median[:10]).all()
-    np.testing.assert_array_equal(median[10:], values[10:] - 3)
-
-
 def test_readings_before_a_spike_are_the_last_ones_then(log):
     table = logs.before_spikes(log)
     assert table.columns[:2] == ["spike at step", "loss / median"]
