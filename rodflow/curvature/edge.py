@@ -139,8 +139,8 @@ def edge(
         >>> averages = [optax.ema(decay, debias=False) for decay in (0.4, 0.7)]
         >>> loss, tx = lambda w: 2 * w**2, optax.chain(*averages, optax.scale(-0.5))
         >>> edge = rodflow.edge(loss, tx, (jnp.array(1.0), tx.init(jnp.array(1.0))))
-        >>> print(f"{edge.sharpness[0]:.4f} {edge.scale:.4f} {edge.period:.2f}")
-        0.7778 1.2857 7.61
+        >>> print(f"{edge.sharpness[0]:.4f} {edge.scale:.4f} {edge.period:.1f}")
+        0.7778 1.2857 7.6
     """
     return _edge(loss, tx, state, k, by, start)
 

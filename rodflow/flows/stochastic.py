@@ -180,6 +180,17 @@ class MinibatchField(AbstractNoisyField):
     Args:
         flow: The model.
         iteration: The random map.
+
+    Examples:
+        >>> import jax, jax.numpy as jnp, optax, rodflow
+        >>> from rodflow.flows import MinibatchField
+        >>> loss = lambda w, batch: jnp.mean((w - batch) ** 2) / 2
+        >>> iteration = rodflow.MinibatchIteration(loss, jnp.arange(4.0), 2, optax.sgd(0.5))
+        >>> flow = rodflow.StochasticRod()
+        >>> y = flow.init(iteration, iteration.init(jnp.array(5.5)))
+        >>> drift, _ = MinibatchField(flow, iteration).sample(y, jax.random.key(0))
+        >>> float(drift.c.params)  # the step of the full batch, whose mean is 1.5
+        -2.0
     """
 
     flow: StochasticRod

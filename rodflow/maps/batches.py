@@ -18,6 +18,13 @@ class Batch(NamedTuple):
     Attributes:
         data: The samples, a pytree of arrays.
         key: The key of dropout or augmentation.
+
+    Examples:
+        >>> import jax, jax.numpy as jnp, optax, rodflow
+        >>> loss = lambda w, batch: jnp.mean((w - batch) ** 2)
+        >>> iteration = rodflow.MinibatchIteration(loss, jnp.arange(4.0), 2, optax.sgd(0.5))
+        >>> iteration.batch(jax.random.key(0), 0).data.shape
+        (2,)
     """
 
     data: PyTree
@@ -32,6 +39,16 @@ class BatchLoss(eqx.Module):
         data: Arrays, or a function that draws a batch from a key.
         batch_size: The number of samples in a batch; None if a function draws them.
         keyed: True if the loss takes a key.
+
+    Examples:
+        >>> import jax, jax.numpy as jnp
+        >>> from rodflow.maps import Batch, BatchLoss
+        >>> distance = lambda w, batch: jnp.mean((w - batch) ** 2)
+        >>> loss = BatchLoss(distance, jnp.arange(4.0), batch_size=2, keyed=False)
+        >>> loss.samples
+        4
+        >>> float(loss.of(jnp.array(0.0), Batch(jnp.array([1.0, 3.0]), jax.random.key(0))))
+        5.0
     """
 
     function: Callable[..., Float[Array, ""]]

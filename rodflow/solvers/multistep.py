@@ -47,6 +47,13 @@ class Memory(NamedTuple):
     Attributes:
         ahead: The parts of the coming steps that are known already, (k, ...) on each leaf.
         started: True after the first step.
+
+    Examples:
+        >>> import diffrax, jax.numpy as jnp, rodflow
+        >>> term = diffrax.ODETerm(lambda t, y, args: -0.5 * y)
+        >>> memory = rodflow.MultistepLookback().init(term, 0.0, 0.5, jnp.ones(3), None)
+        >>> bool(memory.started)
+        False
     """
 
     ahead: PyTree

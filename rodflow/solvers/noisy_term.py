@@ -32,6 +32,11 @@ class Interval(NamedTuple):
     Attributes:
         length: The length of the step.
         start: The time at which it starts.
+
+    Examples:
+        >>> from rodflow.solvers import Interval
+        >>> Interval(length=0.5, start=3.0)
+        Interval(length=0.5, start=3.0)
     """
 
     length: Time
@@ -39,7 +44,19 @@ class Interval(NamedTuple):
 
 
 class AbstractNoisyField(eqx.Module):
-    """The drift V of a random map, and samples of its noise, in units of one step of the map."""
+    """The drift V of a random map, and samples of its noise, in units of one step of the map.
+
+    Examples:
+        >>> import diffrax, jax, jax.numpy as jnp
+        >>> from rodflow.solvers import AbstractNoisyField
+        >>> class Decay(AbstractNoisyField):
+        ...     drift_noise = 0.0
+        ...     def sample(self, y, key):
+        ...         return -0.5 * y, 0.1 * jax.random.normal(key, y.shape)
+        >>> drift, noise = Decay().sample(jnp.ones(3), jax.random.key(0))
+        >>> drift.shape, noise.shape
+        ((3,), (3,))
+    """
 
     @property
     @abc.abstractmethod
@@ -64,6 +81,21 @@ class NoisyTerm(diffrax.AbstractTerm):
     Args:
         field: The drift and the noise.
         key: The key of all draws.
+
+    Examples:
+        A path is the same whenever it is solved:
+
+        >>> import diffrax, jax, jax.numpy as jnp
+        >>> from rodflow.solvers import AbstractNoisyField, NoisyTerm
+        >>> class Decay(AbstractNoisyField):
+        ...     drift_noise = 0.0
+        ...     def sample(self, y, key):
+        ...         return -0.5 * y, 0.1 * jax.random.normal(key, y.shape)
+        >>> term = NoisyTerm(Decay(), jax.random.key(1))
+        >>> def path():
+        ...     return diffrax.diffeqsolve(term, diffrax.Euler(), 0, 9, 0.5, jnp.ones(3)).ys
+        >>> bool(jnp.all(path() == path()))
+        True
     """
 
     field: AbstractNoisyField
