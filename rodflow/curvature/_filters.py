@@ -21,15 +21,15 @@ elements: there the responses are not those to ones with these signs.
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 from jaxtyping import Array, Bool, Float, Int, PyTree
 
+from rodflow.curvature._flat import Flat
 from rodflow.curvature.settling import Settling
+from rodflow.maps.iteration import PhaseState
 
 # Averages and traces that a chain may have in a row, and in different parts of the parameters.
 _MOST_STATES = 8
@@ -37,6 +37,9 @@ _MOST_STATES = 8
 _FIRST_STEPS = 3
 # Rounding of one step, in units of the last place.
 _ROUNDING = 32
+# What a linear response may leave unexplained of the step of the present gradient, element by
+# element, in units of the largest of the leaf.
+_EXPLAINED = 0.05
 # The part of an element's response that may be due to others, or to rounding.
 _MIXED = 1e-2
 # The part of a filter that may differ within a leaf, where only its scale and its decay may.
@@ -91,16 +94,17 @@ class Filters(NamedTuple):
     whole: Bool[Array, ""]
 
 
-def filters_of(settling: Settling) -> Filters:
-    """Return the filters of a chain about the state of `settling`, whose memory is at rest."""
+def filters_of(settling: Settling, there: PhaseState, grads: PyTree) -> Filters:
+    """Return the filters of a chain about the state of `settling`, whose memory is at rest.
+
+    They must give the step that the optimizer takes from `there` with the gradient `grads`.
+    """
     zeros, linear = settling.linearized()
     dtype = jnp.promote_types(jnp.result_type(*jax.tree.leaves(zeros)), jnp.float32)
     eps = max(float(jnp.finfo(leaf.dtype).eps) for leaf in jax.tree.leaves(zeros))
-    params, memory = _Flat.of(zeros.params), _Flat.of(zeros.opt_state)
-    coins = jax.random.bernoulli(jax.random.key(0), shape=(params.size,))
-    inputs = jnp.stack([jnp.ones(params.size, dtype), jnp.where(coins, 1, -1)])
+    params, memory, every = (Flat.of(x) for x in (zeros.params, zeros.opt_state, zeros))
+    inputs = jnp.stack([jnp.ones(params.size, dtype), _signs(params.size).astype(dtype)])
     nothing = jnp.zeros_like(inputs)
-    empty = jnp.zeros((2, memory.size), dtype)
 
     @jax.vmap
     def step(w: Array, x: Array, g: Array) -> tuple[Array, Array]:
@@ -109,19 +113,29 @@ def filters_of(settling: Settling) -> Filters:
         moved = linear(displaced, params.tree(g))
         return params.vector(moved.params, dtype), x + memory.vector(moved.opt_state, dtype)
 
-    def remember(x: Array) -> tuple[Array, Array]:
-        return step(nothing, x, nothing)
+    # Impulses of the gradient and of the parameters, each of ones and of signs, and the step taken,
+    # all in one loop: each copy of the linearized update takes time to compile.
+    before, taken = settling.taken(there, grads)
+    w, g = params.vector(before.params, dtype)[None], params.vector(grads, dtype)[None]
+    impulses = jnp.concatenate([nothing, inputs, w]), jnp.concatenate([inputs, nothing, g])
+    start = memory.vector(before.opt_state, dtype)
 
-    by_grads, by_params = step(nothing, empty, inputs), step(inputs, empty, nothing)
-    size, unit = _sizes(remember, by_grads, by_params)
+    def first(x: Array, on: Array) -> tuple[Array, tuple[Array, Array]]:
+        moved, x = step(jnp.where(on, impulses[0], 0), x, jnp.where(on, impulses[1], 0))
+        return x, (moved, x)
+
+    at_rest = jnp.zeros((4, memory.size), dtype)
+    _, (moves, after) = jax.lax.scan(
+        first, jnp.concatenate([at_rest, start[None]]), jnp.arange(_FIRST_STEPS) == 0
+    )
+    size, unit = _sizes(moves, after)
     weights = 1 / memory.sizes[memory.leaf].astype(dtype)
 
     def turn(carry: _Carry) -> _Carry:
         """Take the next vector into account: B_g 1, B_w 1, and then A v for each v of the basis."""
         at = carry.turn - 2
-        moved, after = remember(carry.basis[at] * unit)
-        firsts = jnp.where(at == -2, by_grads[1], by_params[1])
-        new = jnp.where(at < 0, firsts, after) / unit
+        moved, new = step(nothing, carry.basis[at] * unit, nothing)
+        new = jnp.where(at == -2, after[0, :2], jnp.where(at == -1, after[0, 2:4], new)) / unit
         place = jnp.where(at >= 0, at, _MOST_STATES)
         outputs = carry.outputs.at[place].set(moved, mode="drop")
         return _append(carry._replace(outputs=outputs), new, weights)
@@ -132,15 +146,18 @@ def filters_of(settling: Settling) -> Filters:
         _Carry(
             turn=jnp.array(0),
             count=jnp.array(0),
-            basis=jnp.zeros((_MOST_STATES, *empty.shape), dtype),
+            basis=jnp.zeros((_MOST_STATES, 2, memory.size), dtype),
             outputs=jnp.zeros((_MOST_STATES, *inputs.shape), dtype),
             columns=jnp.zeros((_MOST_STATES + 2, _MOST_STATES), dtype),
             noise=jnp.array(_ROUNDING * eps, dtype),
             whole=jnp.array(True),
         ),
     )
-    rows = jnp.concatenate([carry.outputs, by_grads[0][None], by_params[0][None]])
+    rows = jnp.concatenate([carry.outputs, moves[0, :2][None], moves[0, 2:4][None]])
     kinds, present, alike = _kinds(rows[:, 0], size, params)
+    linear_step = jnp.concatenate([moves[0, 4], after[0, 4] - start])
+    explained = _explained(every, linear_step, *(every.vector(x, dtype) for x in (taken, before)))
+    members = len(params.sizes)
     return Filters(
         matrix=carry.columns[2:].T,
         by_grads=carry.columns[0],
@@ -150,52 +167,9 @@ def filters_of(settling: Settling) -> Filters:
         leaf=params.leaf,
         kinds=kinds,
         present=present,
-        own=params.every(_own(rows, inputs[1]) & alike),
-        whole=carry.whole,
+        own=params.every(_own(rows, inputs[1]) & alike) & explained[:members],
+        whole=carry.whole & jnp.all(explained[members:]),
     )
-
-
-class _Flat(NamedTuple):
-    """Pytrees of one structure as vectors."""
-
-    like: PyTree
-    size: int
-    sizes: Int[Array, " leaves"]
-    leaf: Int[Array, " elements"]
-
-    @classmethod
-    def of(cls, like: PyTree) -> _Flat:
-        sizes = np.array([leaf.size for leaf in jax.tree.leaves(like)], int)
-        size = int(sizes.sum())
-        leaf = jnp.repeat(jnp.arange(len(sizes)), sizes, total_repeat_length=size)
-        return cls(like, size, jnp.asarray(sizes), leaf)
-
-    def vector(self, tree: PyTree, dtype: jnp.dtype) -> Array:
-        parts = [leaf.reshape(-1).astype(dtype) for leaf in jax.tree.leaves(tree)]
-        return jnp.concatenate([jnp.zeros(0, dtype), *parts])
-
-    def tree(self, vector: Array) -> PyTree:
-        leaves, structure = jax.tree.flatten(self.like)
-        ends = np.cumsum([0, *(leaf.size for leaf in leaves)])
-        return structure.unflatten(
-            vector[start:end].reshape(leaf.shape).astype(leaf.dtype)
-            for leaf, start, end in zip(leaves, ends[:-1], ends[1:], strict=True)
-        )
-
-    def every(self, true: Array) -> Array:
-        """Return True for leaves all of whose elements are."""
-        return self.most(~true) < 1
-
-    def most(self, values: Array) -> Array:
-        """Return the largest value of each leaf."""
-        values = values.astype(int) if values.dtype == bool else values
-        return jax.ops.segment_max(values, self.leaf, len(self.sizes))
-
-    def place(self, values: Array) -> Array:
-        """Return the place of the largest value of each leaf."""
-        there = values == self.most(values)[self.leaf]
-        places = jnp.where(there, jnp.arange(self.size), self.size)
-        return jnp.minimum(-self.most(-places), self.size - 1)
 
 
 class _Carry(NamedTuple):
@@ -210,33 +184,31 @@ class _Carry(NamedTuple):
     whole: Array
 
 
-def _sizes(
-    remember: Callable[[Array], tuple[Array, Array]],
-    by_grads: tuple[Array, Array],
-    by_params: tuple[Array, Array],
-) -> tuple[Array, Array]:
+def _signs(size: int) -> Array:
+    """Return irregular signs, by a multiplicative hash that compiles faster than random numbers."""
+    hashed = jnp.arange(size, dtype=jnp.uint32) * jnp.uint32(2654435769)
+    return 1 - 2 * ((hashed ^ (hashed >> 15)) >> 9 & 1).astype(int)
+
+
+def _sizes(moves: Array, after: Array) -> tuple[Array, Array]:
     """Return the size of each element's response to its gradient, and of each of the memory.
 
     They are sums over the first steps after an impulse.
     """
-
-    def first(carry: tuple[Array, Array], _: None) -> tuple[tuple[Array, Array], Any]:
-        moved, memory = carry
-        return remember(memory), (jnp.abs(moved), jnp.abs(memory))
-
-    moved, memory = (jnp.stack([g[0], w[0]]) for g, w in zip(by_grads, by_params, strict=True))
-    _, seen = jax.lax.scan(first, (moved, memory), length=_FIRST_STEPS)
-    size, unit = (jnp.sum(x, axis=0) for x in seen)
-    return size[0], jnp.where(unit[0] > 0, unit[0], jnp.where(unit[1] > 0, unit[1], 1))
+    by_grads, by_params = (jnp.sum(jnp.abs(after[:, lane]), axis=0) for lane in (0, 2))
+    unit = jnp.where(by_grads > 0, by_grads, jnp.where(by_params > 0, by_params, 1))
+    return jnp.sum(jnp.abs(moves[:, 0]), axis=0), unit
 
 
 def _append(carry: _Carry, new: Array, weights: Array) -> _Carry:
     """Enter the coordinates of a vector, and what is left of it into the basis."""
-    rest, coordinates = new, jnp.zeros_like(carry.columns[0])
-    for _ in range(2):
+
+    def project(_: Array, found: tuple[Array, Array]) -> tuple[Array, Array]:
+        rest, coordinates = found
         along = carry.basis[:, 0] @ (weights * rest[0])
-        coordinates = coordinates + along
-        rest = rest - jnp.tensordot(along, carry.basis, 1)
+        return rest - jnp.tensordot(along, carry.basis, 1), coordinates + along
+
+    rest, coordinates = jax.lax.fori_loop(0, 2, project, (new, jnp.zeros_like(carry.columns[0])))
     before, left = (jnp.sqrt(jnp.vdot(x[0], weights * x[0])) for x in (new, rest))
     fresh = left > carry.noise * before
     kept = fresh & (carry.count < _MOST_STATES)
@@ -261,7 +233,14 @@ def _own(rows: Array, sign: Array) -> Array:
     return grads & (off[-1] <= _MIXED * whole[-1])
 
 
-def _kinds(rows: Array, size: Array, params: _Flat) -> tuple[Kind, Array, Array]:
+def _explained(every: Flat, linear: Array, taken: Array, before: Array) -> Array:
+    """Return True for leaves of which the linear response gives the step taken, to 5 %."""
+    off, moved, stood = every.most(jnp.abs(jnp.stack([taken - linear, taken, before], axis=1))).T
+    # An increment is a difference, which is rounded.
+    return off <= _EXPLAINED * moved + 8 * jnp.finfo(linear.dtype).eps * stood
+
+
+def _kinds(rows: Array, size: Array, params: Flat) -> tuple[Kind, Array, Array]:
     """Return the kinds, True for leaves that respond, and for elements that are between theirs.
 
     Over the size, the outputs of elements of one filter are the same, but for that by parameters: a
@@ -270,7 +249,7 @@ def _kinds(rows: Array, size: Array, params: _Flat) -> tuple[Kind, Array, Array]
     there = size > 0
     inverse = jnp.where(there, 1 / jnp.where(there, size, 1), 0)
     each = rows * inverse
-    ends = jnp.stack([params.place(inverse), params.place(size)], axis=1)
+    tops, ends = params.places(jnp.stack([inverse, size], axis=1))
     kind = Kind(jnp.moveaxis(each[:-2, ends], 0, -1), each[-2, ends], rows[-1, ends], size[ends])
     likes, own = each[:-1, ends[:, 1]], params.leaf
     off = jnp.sum(jnp.abs(each[:-1] - likes[:, own]), axis=0)
@@ -282,4 +261,4 @@ def _kinds(rows: Array, size: Array, params: _Flat) -> tuple[Kind, Array, Array]
     line = each[-1, ends[:, 0]][own] * up + each[-1, ends[:, 1]][own] * down
     decays = jnp.sum(jnp.abs(rows[-1, ends]), axis=1)[own]
     between = jnp.abs(each[-1] - line) * size <= _UNLIKE * decays
-    return kind, params.most(there) > 0, ~there | (grads & between)
+    return kind, tops[:, 1] > 0, ~there | (grads & between)

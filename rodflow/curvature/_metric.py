@@ -28,6 +28,7 @@ import numpy as np
 from jaxtyping import Array, Bool, Float
 
 from rodflow.curvature._crossing import (
+    Memory,
     curvature_at,
     first_crossing,
     grid_of,
@@ -62,15 +63,14 @@ class Metric(NamedTuple):
     known: Bool[Array, ""]
 
 
-def metric_of(filters: Filters, part: Bool[Array, " leaves"]) -> Metric:
-    """Return the edge of the leaves of `part`."""
+def metric_of(filters: Filters, memory: Memory, part: Bool[Array, " leaves"]) -> Metric:
+    """Return the edge of the leaves of `part`, with the memory at the frequencies of `grid_of`."""
     dtype = filters.matrix.dtype
     here = filters.present & part
     first = jnp.argmax(here)
     shared = jax.tree.map(lambda x: x[first, 1], filters.kinds)
     # Every kind at every frequency, and at -1.
     grid = grid_of(dtype)
-    memory = memory_at(filters, grid)
     each = jax.vmap(jax.vmap(lambda kind: curvature_at(grid, *transfer_of(kind, memory))))
     turns = each(filters.kinds)
     crossing = first_crossing(
@@ -105,29 +105,30 @@ def _alike(filters: Filters, first: Array) -> Bool[Array, "leaves 2"]:
     return grads & decays & (sizes | ~jnp.any(filters.by_params != 0))
 
 
-def alternation(filters: Filters) -> tuple[_Parameters, _Parameters]:
-    """Return Q(-1) and R(-1) of each parameter."""
-    memory = memory_at(filters, jnp.full(1, np.pi, filters.matrix.dtype))
+def alternation(filters: Filters, memory: Memory) -> tuple[_Parameters, _Parameters]:
+    """Return Q(-1) and R(-1) of each parameter, with the memory at -1 in the end."""
     outputs, by_grad, by_param = filters.outputs[:-2], filters.outputs[-2], filters.outputs[-1]
-    return -(memory.by_grads[0].real @ outputs + by_grad), (
-        memory.by_params[0].real @ outputs + by_param
+    return -(memory.by_grads[-1].real @ outputs + by_grad), (
+        memory.by_params[-1].real @ outputs + by_param
     )
 
 
-def filters_at(iteration: AbstractIteration, state: PhaseState) -> Filters:
-    """Return the filters of a chain that explain its step with the present gradient."""
+def filters_at(iteration: AbstractIteration, state: PhaseState) -> tuple[Filters, Memory]:
+    """Return the filters of a chain that give its step with the present gradient.
+
+    The memory is at the frequencies of `grid_of`.
+    """
     settling = Settling.begin(iteration, state)
     there, grads = settling.present()
-    settling = settling.holding(there, grads).remembering()
-    filters, explained = filters_of(settling), settling.explained(there, grads)
-    memory = jax.tree.reduce(jnp.logical_and, explained.opt_state, jnp.array(True))
-    own = jnp.stack(jax.tree.leaves(explained.params))
-    return filters._replace(own=filters.own & own, whole=filters.whole & memory)
+    filters = filters_of(settling.holding(there, grads).remembering(), there, grads)
+    return filters, memory_at(filters, grid_of(filters.matrix.dtype))
 
 
-def response_of(filters: Filters, metric: Metric, part: Bool[Array, " leaves"]) -> _Parameters:
+def response_of(
+    filters: Filters, memory: Memory, metric: Metric, part: Bool[Array, " leaves"]
+) -> _Parameters:
     """Return r of the leaves of `part`; 0 for all others, and where there is no edge."""
-    q, r = alternation(filters)
+    q, r = alternation(filters, memory)
     critical = jnp.where(metric.known, metric.critical, 1)
     found = jnp.where(metric.period == 2, 2 * q / (2 + r), 2 * filters.size / critical)
     here = metric.known & part[filters.leaf] & (filters.size > 0)

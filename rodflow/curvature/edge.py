@@ -25,6 +25,7 @@ from jax.flatten_util import ravel_pytree
 from jaxtyping import Array, Float, PyTree
 
 from rodflow.curvature._crossing import (
+    Memory,
     curvature_at,
     first_crossing,
     grid_of,
@@ -157,9 +158,9 @@ def _edge(
     iteration = Iteration(loss, tx)
     state = iteration.check(state)
     parts = parts_of(iteration.init(state.params).params, by, k)
-    filters = filters_at(iteration, state)
+    filters, memory = filters_at(iteration, state)
     begin = None if start is None else _joined(start)
-    found, vectors = _edges(iteration, state, filters, parts, k, begin)
+    found, vectors = _edges(iteration, state, filters, memory, parts, k, begin)
     rows = jax.vmap(ravel_pytree(state.params)[1])(vectors)
     rate = _learning_rate(state.opt_state)
 
@@ -188,6 +189,7 @@ def _edges(
     iteration: Iteration,
     state: PhaseState,
     filters: Filters,
+    memory: Memory,
     parts: Parts,
     k: int,
     begin: Float[Array, "m parameters"] | None,
@@ -196,12 +198,12 @@ def _edges(
     size, dtype = len(filters.size), filters.matrix.dtype
     most = min(k + 1, size)
     drawn = jax.random.normal(jax.random.key(0), (most, size), dtype)
-    decay = alternation(filters)[1]
+    decay = alternation(filters, memory)[1]
     _, unravel = ravel_pytree(state.params)
 
     def next_part(vectors: Array, part: Array) -> tuple[Array, Edge]:
-        metric = metric_of(filters, part)
-        root = jnp.sqrt(response_of(filters, metric, part))
+        metric = metric_of(filters, memory, part)
+        root = jnp.sqrt(response_of(filters, memory, metric, part))
 
         def product(v: Array) -> Array:
             moved = unravel(root * v)
@@ -220,48 +222,31 @@ def _edges(
         if begin is not None:  # where there is no edge, keep what there was
             moves = jnp.where(metric.known, moves, begin)
         vectors = jnp.where(part[filters.leaf], moves, vectors)
-        return vectors, _edge_of(filters, metric, pairs, decay, k)
+        return vectors, _edge_of(filters, memory, metric, pairs, decay, k)
 
     none = jnp.zeros((most, size), dtype)
     vectors, edges = jax.lax.scan(next_part, none, jnp.asarray(parts.members))
     return edges, vectors
 
 
-def _edge_of(filters: Filters, metric: Metric, pairs: Eigenpairs, decay: Array, k: int) -> Edge:
+def _edge_of(
+    filters: Filters, memory: Memory, metric: Metric, pairs: Eigenpairs, decay: Array, k: int
+) -> Edge:
     """Return the edge, without vectors, from eigenpairs in the metric."""
     values = jnp.where(metric.known, pairs.values, jnp.nan) / 2
     return Edge(
         sharpness=values[:k],
-        error=jnp.where(metric.known, _errors(pairs)[:k], jnp.nan) / 2,
-        scale=_scale(
-            filters, metric, values[0], jax.tree.map(lambda x: x[0], pairs.vectors), decay
-        ),
+        error=jnp.where(metric.known, pairs.errors()[:k], jnp.nan) / 2,
+        scale=_scale(filters, memory, metric, values[0], pairs.vectors[0], decay),
         learning_rate=None,
         period=jnp.where(metric.known, metric.period, jnp.nan),
         vectors=None,
     )
 
 
-def _errors(pairs: Eigenpairs) -> Float[Array, " k"]:
-    """Return estimates of the errors of the values, at most the residuals and rounding.
-
-    By Kato and Temple an error is at most the squared residual over the distance from all other
-    eigenvalues. That is estimated from the values beside, less their residuals.
-    """
-    values, left = pairs.values, pairs.residuals
-    end = jnp.full(1, jnp.inf, values.dtype)
-    gaps = values[:-1] - values[1:]
-    below = jnp.append(gaps - left[1:], end)
-    above = jnp.concatenate([end, gaps - left[:-1]])
-    gap = jnp.minimum(below, above)
-    # Of the last value nothing is known that is below it.
-    gap = gap.at[-1].set(jnp.where(len(values) > 1, 0, gap[-1]))
-    found = jnp.where(gap > left, left**2 / jnp.where(gap > left, gap, 1), left)
-    return found + jnp.finfo(values.dtype).eps * jnp.max(jnp.abs(values))
-
-
 def _scale(
     filters: Filters,
+    memory: Memory,
     metric: Metric,
     sharpness: Float[Array, ""],
     vector: Float[Array, " parameters"],
@@ -273,12 +258,13 @@ def _scale(
     alternating = jnp.where(lower > 0, mean / jnp.where(lower > 0, lower, 1), jnp.inf)
     kind = jax.tree.map(lambda x: x[metric.first, 1], filters.kinds)
 
-    def relative(w: Array) -> Array:
-        q, r = transfer_of(kind, memory_at(filters, w))
+    def relative(w: Array, memory: Memory) -> Array:
+        q, r = transfer_of(kind, memory)
         return curvature_at(w, sharpness * metric.critical * q - r, jnp.zeros_like(r))
 
     def rotating() -> Array:
-        return first_crossing(relative(grid_of(sharpness.dtype)), relative).curvature
+        turns = relative(grid_of(sharpness.dtype), memory)
+        return first_crossing(turns, lambda w: relative(w, memory_at(filters, w))).curvature
 
     found = jax.lax.cond(metric.period == 2, lambda: alternating, rotating)
     return jnp.where(metric.known, found, jnp.nan)

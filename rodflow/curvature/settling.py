@@ -11,14 +11,11 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, PyTree
 
 from rodflow.curvature._norms import with_norms_held
-from rodflow.linalg.trees import norm
 from rodflow.maps.iteration import AbstractIteration, PhaseState
 from rodflow.maps.parity import Parity
 
 # An error of the oscillation halves at worst in each, and one of b2 = .5 does, too.
 _PROBE_ITERATIONS = 64
-# What a linear response may leave unexplained of the step of the present gradient.
-_EXPLAINED = 0.05
 
 
 class Settling(eqx.Module):
@@ -127,23 +124,11 @@ class Settling(eqx.Module):
         zeros = jax.tree.map(jnp.zeros_like, still.params)
         return moving, jax.linearize(increment, moving, zeros)[1]
 
-    def explained(self, there: PhaseState, grads: PyTree) -> PhaseState:
-        """Return True where the linear response gives the step of a gradient at a point, to 5 %.
-
-        Each leaf that oscillates has its own answer; all others are None.
-        """
+    def taken(self, there: PhaseState, grads: PyTree) -> tuple[PhaseState, PhaseState]:
+        """Return what oscillates of a point, and how the optimizer itself moves it from there."""
         oscillates = _are(self.iteration.parity(self.state.params), Parity.OSCILLATING)
-        still, moving = self._still(self.memory), eqx.filter(there, oscillates)
-        tangent = eqx.combine(moving, jax.tree.map(jnp.zeros_like, self.state))
-        zeros = jax.tree.map(jnp.zeros_like, grads)
-        _, linear = jax.jvp(self.respond, (still, zeros), (tangent, grads))
-        actual = self.iteration.respond(there, grads)
-
-        def close(a: Array, b: Array, z: Array) -> Array:
-            unit = 8 * jnp.finfo(z.dtype).eps  # an increment is a difference, which is rounded
-            return norm(a - b) <= _EXPLAINED * norm(a) + unit * norm(z)
-
-        return jax.tree.map(close, *(eqx.filter(x, oscillates) for x in (actual, linear, there)))
+        moved = self.iteration.respond(there, grads)
+        return eqx.filter(there, oscillates), eqx.filter(moved, oscillates)
 
     def _still(self, memory: PhaseState) -> PhaseState:
         """Return the point without gradient and momentum: second moments feel no oscillation."""
