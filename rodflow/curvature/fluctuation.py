@@ -24,6 +24,12 @@ direction that has just learned a gradient finds it again in the steps of a chai
 which would count as curvature. On V the meter is the top eigenvalue of the symmetric part of the
 regression matrix D^-1/2 E[(V'g) (V's)'] D^-1/2, D = E[(V's) (V's)'].
 
+With v the unit vector of the leading mode and v_b its part in a layer b, a convex quadratic has
+r^1/2 H r^1/2 >= k v v', so that k |v_b|^2 / 2 is a lower bound of the effective sharpness of the
+layer with all others held, exact where one mode dominates. These bounds add up to k / 2. (The
+regression of a layer's own gradient on its own step is no such number: a mode moves all layers at
+once, and reads k / 2 in each.)
+
 All of this is ours. It rests on the response of a chain being linear, and on batches that are drawn
 independently: without replacement the noise of a step is anticorrelated with that before.
 """
@@ -38,6 +44,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, PyTree
 
 from rodflow._checks import check_count
+from rodflow.curvature._parts import By, parts_of
 from rodflow.linalg import rows
 
 _FLOOR = 1e-6  # of eigenvalues of k by k matrices, relative to the largest
@@ -199,10 +206,48 @@ class FluctuationMeter(eqx.Module):
         )
         return jax.lax.cond(steps % self.renewal == 0, self._renewed, lambda x: x, state)
 
+    def parts(self, state: FluctuationState, by: By = "leaf") -> dict[str, Float[Array, ""]]:
+        """Return the largest reading, divided among parts of the parameters.
+
+        Each part has the share of the squared length of the leading mode that lies in it. For a
+        convex quadratic the number is a lower bound of the effective sharpness of the part with all
+        others held (`rodflow.edge(..., by=...)`), exact where one mode dominates.
+        Theory: docs/theory/meters.md.
+
+        Args:
+            state: The state after some renewal of the directions.
+            by: A function from the path of a leaf of the parameters to the name of its part, or
+                "leaf" for a part of each leaf.
+
+        Returns:
+            Numbers without unit, by name; their sum is the effective sharpness. NaN until the first
+            renewal.
+
+        Raises:
+            ValueError: `by` is of another kind.
+
+        Examples:
+            >>> import jax.numpy as jnp, rodflow
+            >>> meter = rodflow.FluctuationMeter(vectors=1)
+            >>> state = meter.init({"a": jnp.zeros(1), "b": jnp.zeros(1)})
+            >>> state = state._replace(
+            ...     directions={"a": jnp.array([[0.6]]), "b": jnp.array([[0.8]])},
+            ...     cross=jnp.array([[0.5]]), spread=jnp.array([[1.0]]), reading=jnp.array([0.5]))
+            >>> print(*(f"{name} {value:.2f}" for name, value in meter.parts(state).items()))
+            a 0.18 b 0.32
+        """
+        found = parts_of(state.mean_updates, by, 1)
+        values, modes = _modes(state.cross, state.spread)
+        top = rows.pick(rows.combine(modes[:1], state.directions), 0)
+        shares = jnp.stack([jnp.sum(leaf**2) for leaf in jax.tree.leaves(top)])
+        shares = jnp.where(jnp.isnan(state.reading[0]), jnp.nan, shares / jnp.sum(shares))
+        each = values[0] * jnp.asarray(found.members) @ shares
+        return {name: each[place] for place, name in enumerate(found.names)}
+
     def _renewed(self, state: FluctuationState) -> FluctuationState:
         return state._replace(
             directions=_orthonormal(state.products, state.directions),
-            reading=_reading(state.cross, state.spread),
+            reading=_modes(state.cross, state.spread)[0],
         )
 
 
@@ -227,8 +272,14 @@ def _orthonormal(vectors: PyTree, like: PyTree) -> PyTree:
     return jax.tree.map(lambda new, old: jnp.where(whole, new, old), turned, like)
 
 
-def _reading(cross: Float[Array, "k k"], spread: Float[Array, "k k"]) -> Float[Array, " k"]:
-    """Return the eigenvalues of the regression on the last step, in descending order."""
+def _modes(
+    cross: Float[Array, "k k"], spread: Float[Array, "k k"]
+) -> tuple[Float[Array, " k"], Float[Array, "k k"]]:
+    """Return the eigenvalues of the regression on the last step, in descending order.
+
+    And its eigenvectors as rows, in coordinates of the directions.
+    """
     root = _inverse_root(spread)
     regression = root @ cross @ root
-    return jnp.linalg.eigvalsh((regression + regression.T) / 2)[::-1]
+    values, vectors = jnp.linalg.eigh((regression + regression.T) / 2)
+    return values[::-1], (spread @ root @ vectors).T[::-1]

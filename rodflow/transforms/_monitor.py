@@ -6,11 +6,13 @@ import dataclasses
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
+import equinox as eqx
 import jax
 import jax.numpy as jnp
 import optax
 from jaxtyping import Array, Float, PyTree
 
+from rodflow.curvature._parts import By, parts_of
 from rodflow.curvature.edge import Edge, edge
 from rodflow.curvature.fluctuation import FluctuationMeter, FluctuationState
 from rodflow.curvature.realized import directional_sharpness, inner, realized_edge
@@ -43,6 +45,11 @@ class MonitoredState(NamedTuple):
             readings of it.
         scale: Square root of the response of each parameter; None without a fluctuation meter.
         fluctuation_state: The state of that meter; None without one.
+        effective_sharpness_by: The effective sharpness of each part with all others held, by name;
+            None without `by`, or without readings of it.
+        fluctuation_by: The fluctuation meter's reading, divided among the parts; None without `by`
+            or without that meter.
+        part_vectors: As `edge_vectors`, for the parts.
 
     Examples:
         >>> import jax.numpy as jnp, optax, rodflow
@@ -66,6 +73,9 @@ class MonitoredState(NamedTuple):
     edge_vectors: PyTree | None
     scale: PyTree | None
     fluctuation_state: FluctuationState | None
+    effective_sharpness_by: dict[str, Float[Array, ""]] | None
+    fluctuation_by: dict[str, Float[Array, ""]] | None
+    part_vectors: PyTree | None
 
     @property
     def observed_state(self) -> optax.OptState:
@@ -82,16 +92,22 @@ class Monitor:
     sharpness_every: int | None
     meter: FluctuationMeter | None
     same_batch: bool
+    by: By | None
 
     def init(self, params: Any) -> Any:
         nothing = jnp.full([], jnp.nan, jnp.float32)
-        scale = states = vectors = None
+        scale = states = vectors = shares = parts = None
+        unread = None
+        if self.by is not None:
+            unread = dict.fromkeys(parts_of(params, self.by, 1).names, nothing)
         if self.sharpness_every is not None:
             modes = min(2, sum(leaf.size for leaf in jax.tree.leaves(params)))
             vectors = jax.tree.map(lambda p: jnp.zeros((modes, *p.shape), p.dtype), params)
+            parts = unread
         if self.meter is not None:
             scale = jax.tree.map(lambda p: jnp.zeros(p.shape, jnp.float32), params)
             states = self.meter.init(params)
+            shares = unread
         count = jnp.zeros([], jnp.int32)
         inner_state = self.observed.init(params)
         readings = dict.fromkeys(MonitoredState._fields[2:12], nothing)
@@ -102,6 +118,9 @@ class Monitor:
             edge_vectors=vectors,
             scale=scale,
             fluctuation_state=states,
+            effective_sharpness_by=parts,
+            fluctuation_by=shares,
+            part_vectors=None if parts is None else vectors,
         )
 
     def update(
@@ -167,27 +186,49 @@ class Monitor:
         if self.sharpness_every is None:
             return read
         due = _due(state, self.sharpness_every)
-        found, vectors = jax.lax.cond(
+        found = jax.lax.cond(
             due,
-            lambda: self._edge(state, value_fn, params),
-            lambda: (state.effective_sharpness, state.edge_vectors),
+            lambda: self._edges(state, value_fn, params),
+            lambda: (
+                state.effective_sharpness,
+                state.edge_vectors,
+                state.effective_sharpness_by,
+                state.part_vectors,
+            ),
         )
-        read = _read(read, "effective_sharpness", due, lambda: found)
-        return read._replace(edge_vectors=vectors)
+        read = _read(read, "effective_sharpness", due, lambda: found[0])
+        return read._replace(
+            edge_vectors=found[1], effective_sharpness_by=found[2], part_vectors=found[3]
+        )
 
-    def _edge(
+    def _edges(
         self, state: MonitoredState, value_fn: Callable, params: PyTree
-    ) -> tuple[Array, PyTree]:
-        """Return the effective sharpness, and its directions, which a later reading starts from."""
+    ) -> tuple[Array, PyTree, dict[str, Array] | None, PyTree | None]:
+        """Return the effective sharpness and its directions, then those of the parts.
 
-        def found(start: Edge | None) -> tuple[Array, PyTree]:
-            there = edge(value_fn, self.observed, (params, state.inner_state), start=start)
-            return there.sharpness[0].astype(jnp.float32), there.vectors
+        A later reading starts from the directions.
+        """
+        at = params, state.inner_state
 
-        nothing = state.effective_sharpness
-        start = Edge(nothing[None], nothing[None], nothing, None, nothing, state.edge_vectors)
+        def found(whole: Edge | None, parts: dict[str, Edge] | None) -> tuple:
+            top = edge(value_fn, self.observed, at, start=whole)
+            first = top.sharpness[0].astype(jnp.float32), top.vectors
+            if self.by is None:
+                return *first, None, None
+            each = edge(value_fn, self.observed, at, by=self.by, start=parts)
+            numbers = {name: one.sharpness[0].astype(jnp.float32) for name, one in each.items()}
+            return *first, numbers, eqx.combine(*(one.vectors for one in each.values()))
+
+        def start(vectors: PyTree) -> Edge:
+            nothing = state.effective_sharpness
+            return Edge(nothing[None], nothing[None], nothing, None, nothing, vectors)
+
         first = state.monitored_steps == self.sharpness_every
-        return jax.lax.cond(first, lambda: found(None), lambda: found(start))
+        return jax.lax.cond(
+            first,
+            lambda: found(None, None),
+            lambda: found(start(state.edge_vectors), {"": start(state.part_vectors)}),
+        )
 
     def _with_fluctuation(
         self,
@@ -207,7 +248,12 @@ class Monitor:
         )
         fluctuation = meter.update(state.fluctuation_state, grads, step, scale)
         state = state._replace(scale=scale, fluctuation_state=fluctuation)
-        due = _due(state, meter.renewal)
+        due, by = _due(state, meter.renewal), self.by
+        if by is not None:
+            shares = jax.lax.cond(
+                due, lambda: meter.parts(fluctuation, by), lambda: state.fluctuation_by
+            )
+            state = state._replace(fluctuation_by=shares)
         return _read(state, "fluctuation", due, lambda: fluctuation.reading[0])
 
     def _scale(self, params: PyTree, inner_state: PyTree) -> PyTree:

@@ -12,6 +12,7 @@ from __future__ import annotations
 import optax
 
 from rodflow._checks import check_count
+from rodflow.curvature._parts import By
 from rodflow.curvature.fluctuation import FluctuationMeter
 from rodflow.transforms._monitor import Monitor
 
@@ -23,6 +24,7 @@ def monitored(
     sharpness_every: int | None = None,
     vectors: int = 2,
     same_batch: bool = False,
+    by: By | None = None,
 ) -> optax.GradientTransformationExtraArgs:
     r"""Keep readings of how far training is from the edge in the state of an optimizer.
 
@@ -40,6 +42,9 @@ def monitored(
       gradients and updates alone.
 
     Each has an exponential mean, ``mean_realized_edge`` and so on. Readings are float32 scalars.
+    With ``by``, ``effective_sharpness_by`` and ``fluctuation_by`` are dictionaries with a reading
+    for each part of the parameters: that of the part with all others held, and the share of the
+    part in ``fluctuation`` (see :meth:`rodflow.FluctuationMeter.parts`), which costs nothing more.
     A model of the optimizer, such as :class:`rodflow.Iteration`, is that of ``inner``.
 
     Args:
@@ -50,6 +55,9 @@ def monitored(
       vectors: Directions of the fluctuation meter, which takes (2 k + 3) numbers of memory for each
         parameter; 0 for none. It reads NaN for a chain that has no linear response.
       same_batch: True if each step is on the same data, as in full-batch training.
+      by: A function from the path of a leaf of the parameters to the name of its part, or "leaf"
+        for a part of each leaf, as in :func:`rodflow.edge`. The effective sharpness then takes as
+        many products again for each part.
 
     Returns:
       A :class:`optax.GradientTransformationExtraArgs` object.
@@ -76,5 +84,5 @@ def monitored(
         check_count("sharpness_every", sharpness_every, 1)
     check_count("vectors", vectors, 0)
     meter = FluctuationMeter(vectors) if vectors else None
-    monitor = Monitor(inner, every, sharpness_every, meter, same_batch)
+    monitor = Monitor(inner, every, sharpness_every, meter, same_batch, by)
     return optax.GradientTransformationExtraArgs(monitor.init, monitor.update)
