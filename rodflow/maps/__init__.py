@@ -18,4 +18,5 @@ from rodflow.maps.placement import place as place
 from rodflow.maps.placement import place_alike as place_alike
 from rodflow.maps.placement import placement_of as placement_of
 from rodflow.maps.programs import compiled as compiled
+from rodflow.maps.programs import lowered as lowered
 from rodflow.maps.programs import program_of as program_of

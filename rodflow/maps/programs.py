@@ -39,15 +39,37 @@ def compiled(
         >>> [float(compiled(power, jnp.array(x), 2)) for x in (2.0, 3.0)]  # one program
         [4.0, 9.0]
     """
+    program, arrays = _found(function, arguments, inline)
+    return program(arrays)
+
+
+def lowered(function: Callable[..., PyTree], *arguments: PyTree) -> jax.stages.Lowered:
+    """Return the program that `compiled` runs for these arguments, traced but not compiled.
+
+    Examples:
+        >>> import jax.numpy as jnp
+        >>> from rodflow.maps import lowered
+        >>> program = lowered(lambda x, exponent: x**exponent, jnp.ones(3), 2)
+        >>> program.out_info.shape
+        (3,)
+    """
+    program, arrays = _found(function, arguments, inline=False)
+    return program.lower(arrays)
+
+
+def _found(
+    function: Callable[..., PyTree], arguments: tuple[PyTree, ...], inline: bool
+) -> tuple[jax.stages.Wrapped, PyTree]:
+    """Return the program for what is static in the arguments, and all of their arrays."""
     arrays, static = eqx.partition(arguments, _is_array)
     leaves, structure = jax.tree.flatten(static)
-    return program_of(function, inline, structure, tuple(leaves))(arrays)
+    return program_of(function, inline, structure, tuple(leaves)), arrays
 
 
 @functools.lru_cache(maxsize=_KEPT)
 def program_of(
     function: Callable[..., PyTree], inline: bool, structure: Any, static: tuple[Any, ...]
-) -> Callable[[PyTree], PyTree]:
+) -> jax.stages.Wrapped:
     """Return the program of a function for what is static, as a function of all arrays.
 
     Examples:

@@ -1,4 +1,4 @@
-"""Programs of trackers are found again, and freed once others took their place."""
+"""Programs of trackers and sweeps are found again, and freed once others took their place."""
 
 import functools
 import gc
@@ -62,6 +62,17 @@ def test_a_loop_over_losses_frees_their_data(kept):
         del loss
     gc.collect()
     assert losses[0]() is None and losses[1]() is None
+
+
+def test_a_loop_over_sweeps_frees_what_they_sweep(kept):
+    members = []
+    for _ in range(6):
+        member = Counted()
+        rodflow.sweep(lambda h, member=member: member(h["w"]), {"w": jnp.arange(3.0)}, chunk=2)
+        members.append(weakref.ref(member))
+        del member
+    gc.collect()
+    assert [member() for member in members[:3]] == [None] * 3
 
 
 def test_the_same_loss_and_chain_are_traced_once():
