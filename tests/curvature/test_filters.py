@@ -206,7 +206,14 @@ def bisected(matrices, hessian, low=1e-4, high=1e4):
     return low, 2 * np.pi / np.abs(np.angle(leaving))
 
 
-@pytest.mark.parametrize("name", CHAINS)
+# One of each kind, as each takes seconds to compile; all others are slow.
+FAST = ("trace", "adamw, masked", "lamb", "averages with decay", "quasi-hyperbolic", "partition")
+
+
+@pytest.mark.parametrize(
+    "name",
+    [pytest.param(name, marks=() if name in FAST else pytest.mark.slow) for name in CHAINS],
+)
 def test_the_edge_is_where_the_spectral_radius_of_the_chain_passes_one(name, x64):
     tx, matrix = CHAINS[name], hessian()
 
@@ -223,7 +230,15 @@ def test_the_edge_is_where_the_spectral_radius_of_the_chain_passes_one(name, x64
     np.testing.assert_allclose(edge.sharpness[0] * factor, 1, rtol=1e-6)
 
 
-@pytest.mark.parametrize("name", ["averages", "averages with decay", "adamw", "adamw, masked"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        "averages with decay",
+        "adamw, masked",
+        pytest.param("averages", marks=pytest.mark.slow),
+        pytest.param("adamw", marks=pytest.mark.slow),
+    ],
+)
 def test_the_scale_brings_the_chain_to_the_edge(name, x64):
     """With its whole update multiplied by it, the effective sharpness is 1."""
     tx, matrix = CHAINS[name], hessian()
@@ -241,13 +256,17 @@ def test_the_scale_brings_the_chain_to_the_edge(name, x64):
 @pytest.mark.parametrize(
     "tx",
     [
-        optax.chain(*(average(0.1 * i) for i in range(1, 10)), optax.scale(-0.1)),
-        optax.rprop(0.01),
-        optax.sign_sgd(0.01),
-        optax.contrib.dog(),
-        optax.rmsprop(0.01, centered=True),
+        pytest.param(optax.rprop(0.01), id="rprop"),
+        pytest.param(
+            optax.chain(*(average(0.1 * i) for i in range(1, 10)), optax.scale(-0.1)),
+            id="nine averages",
+            marks=pytest.mark.slow,
+        ),
+        pytest.param(optax.contrib.dog(), id="dog", marks=pytest.mark.slow),
+        pytest.param(
+            optax.rmsprop(0.01, centered=True), id="centred rmsprop", marks=pytest.mark.slow
+        ),
     ],
-    ids=["nine averages", "rprop", "sign descent", "dog", "centred rmsprop"],
 )
 def test_what_is_not_linear_or_has_too_much_memory_is_not_a_number(tx, x64):
     matrix = hessian()
