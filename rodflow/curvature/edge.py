@@ -207,6 +207,8 @@ def _edges(
 
         def product(v: Array) -> Array:
             moved = unravel(root * v)
+            # Parameters may be of less precision than the metric, as bf16 is.
+            moved = jax.tree.map(lambda m, p: m.astype(p.dtype), moved, state.params)
             bent = jax.jvp(jax.grad(iteration.loss), (state.params,), (moved,))[1]
             return root * ravel_pytree(bent)[0]
 

@@ -102,7 +102,10 @@ class Monitor:
             unread = dict.fromkeys(parts_of(params, self.by, 1).names, nothing)
         if self.sharpness_every is not None:
             modes = min(2, sum(leaf.size for leaf in jax.tree.leaves(params)))
-            vectors = jax.tree.map(lambda p: jnp.zeros((modes, *p.shape), p.dtype), params)
+            vectors = jax.tree.map(
+                lambda p: jnp.zeros((modes, *p.shape), jnp.promote_types(p.dtype, jnp.float32)),
+                params,
+            )
             parts = unread
         if self.meter is not None:
             scale = jax.tree.map(lambda p: jnp.zeros(p.shape, jnp.float32), params)
@@ -212,12 +215,15 @@ class Monitor:
 
         def found(whole: Edge | None, parts: dict[str, Edge] | None) -> tuple:
             top = edge(value_fn, self.observed, at, start=whole)
-            first = top.sharpness[0].astype(jnp.float32), top.vectors
+            first = top.sharpness[0].astype(jnp.float32), kept(top.vectors)
             if self.by is None:
                 return *first, None, None
             each = edge(value_fn, self.observed, at, by=self.by, start=parts)
             numbers = {name: one.sharpness[0].astype(jnp.float32) for name, one in each.items()}
-            return *first, numbers, eqx.combine(*(one.vectors for one in each.values()))
+            return *first, numbers, kept(eqx.combine(*(one.vectors for one in each.values())))
+
+        def kept(vectors: PyTree) -> PyTree:
+            return jax.tree.map(lambda new, old: new.astype(old.dtype), vectors, state.edge_vectors)
 
         def start(vectors: PyTree) -> Edge:
             nothing = state.effective_sharpness
