@@ -226,8 +226,8 @@ def test_the_look_back_of_the_usual_equation_leaves_second_moments_alone(x64):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("full_drift", [True, False])
-def test_weak_agreement_of_a_nonlinear_valley(full_drift):
+@pytest.mark.parametrize(("full_drift", "error"), [(True, 0.02), (False, 0.06)])
+def test_weak_agreement_of_a_nonlinear_valley(full_drift, error):
     """L = S w^2/2 - Q w^4/4 near the edge with noise: second and fourth moments of 10^5 lanes."""
     sharp, bend, lanes, steps = 1.9, 1.0, 100_000, 60
 
@@ -253,9 +253,10 @@ def test_weak_agreement_of_a_nonlinear_valley(full_drift):
         return y.c.params + y.x.params
 
     z = jax.jit(jax.vmap(end))(jax.random.split(KEY, lanes))
-    for power in (2, 4):
-        expected = jnp.mean(w**power)
-        np.testing.assert_allclose(jnp.mean(z**power), expected, rtol=0.03 * power)
+    # Without the quartic term the mean square would be two thirds larger.
+    assert jnp.mean(w**2) < 0.6 * noise[1] ** 2 / (sharp * (2 - sharp))
+    np.testing.assert_allclose(jnp.mean(z**2), jnp.mean(w**2), rtol=error)
+    np.testing.assert_allclose(jnp.mean(z**4), jnp.mean(w**4), rtol=0.08)
 
 
 def test_costs_are_counted():
