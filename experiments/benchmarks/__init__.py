@@ -65,6 +65,10 @@ PARTS = {
         "warnings of the meters before spikes of minibatch training, and chance",
         "How many steps before a spike does each meter warn, how often in vain, and by chance?",
     ),
+    "controllers": Part(
+        "learning rates from the edge, and second moments from the first gradient",
+        "Does training at the edge by a controller do as well as a tuned learning rate?",
+    ),
     "sweep": Part(
         "16 learning rates under vmap, against runs one after the other",
         "How much time does one program for many learning rates save?",

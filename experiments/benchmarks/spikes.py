@@ -12,7 +12,7 @@ The networks, rates, lines, horizon and notice were set before any meter was rea
 """
 
 from collections.abc import Callable, Iterator, Mapping
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -30,7 +30,6 @@ from experiments.benchmarks.foresight import METERS, RIVALS, Run
 from experiments.benchmarks.networks import NETWORKS, Network, network
 from experiments.setup.clock import timed
 from experiments.setup.optimizers import warmed_up
-from rodflow.transforms import MonitoredState
 
 STEPS, WARMUP, BATCH, RATES, SEEDS = 500, 100, 32, 8, 2
 EVERY, SHARPNESS_EVERY = 10, 20
@@ -51,19 +50,19 @@ DECAY = 0.9  # of the exponential means, as in `rodflow.monitored`
 
 
 class Curves(NamedTuple):
-    """A run, or runs with an axis of lanes: the losses before each step, and readings after it.
+    """A run, or runs with an axis of lanes; arrays have a last axis of steps, or are of one step.
 
     Attributes:
-        loss: of all samples.
-        batch_loss: of the batch.
+        loss: of all samples, before the step.
+        batch_loss: of the batch, before the step.
         gradient: norm of the gradient of the batch.
-        readings: meter -> its last reading, and with `mean_` before its name the mean.
+        readings: meter -> its last reading after the step; with `mean_` before its name, the mean.
     """
 
-    loss: Float[Array | np.ndarray, "*lanes steps"]
-    batch_loss: Float[Array | np.ndarray, "*lanes steps"]
-    gradient: Float[Array | np.ndarray, "*lanes steps"]
-    readings: dict[str, Float[Array | np.ndarray, "*lanes steps"]]
+    loss: Any
+    batch_loss: Any
+    gradient: Any
+    readings: dict[str, Any]
 
 
 def spikes() -> Iterator[Table | str]:
@@ -103,7 +102,7 @@ def followed(
         chain = OPTIMIZERS[optimizer](warmed_up(rate, warmup))
         return rodflow.monitored(chain, EVERY, sharpness_every=SHARPNESS_EVERY)
 
-    def step(rate: Array, params: Array, state: MonitoredState, key: Array):
+    def step(rate: Array, params: Array, state: Any, key: Array) -> tuple[Any, Any, Curves]:
         samples = network.batch(key, BATCH)
 
         def loss(w: Array) -> Array:
@@ -121,7 +120,7 @@ def followed(
     keys = jax.vmap(jax.random.key)(jnp.tile(jnp.arange(seeds), len(rates)))
     # The clocks of the meters are shared by all lanes, so that what is not due costs nothing.
     like = jax.eval_shape(lambda w: tx(lanes[0]).init(w), jax.eval_shape(network.init, keys[0]))
-    axes = jax.tree.map(lambda _: 0, like)
+    axes: Any = jax.tree.map(lambda _: 0, like)
     fluctuation = axes.fluctuation_state._replace(steps=None)
     axes = axes._replace(monitored_steps=None, fluctuation_state=fluctuation)
     step_all = jax.vmap(step, in_axes=(0, 0, axes, 0), out_axes=(0, axes, 0))
@@ -131,9 +130,9 @@ def followed(
         params = jax.vmap(network.init)(keys)
         state = jax.vmap(lambda rate, w: tx(rate).init(w), out_axes=axes)(lanes, params)
 
-        def advance(carry: tuple, t: Array):
+        def advance(carry: tuple[Array, Any], t: Array) -> tuple[tuple[Array, Any], Curves]:
             drawn = jax.vmap(jax.random.fold_in, (0, None))(keys, t)
-            params, state, seen = step_all(lanes, *carry, drawn)
+            params, state, seen = step_all(lanes, carry[0], carry[1], drawn)
             return (params, state), seen
 
         seen = jax.lax.scan(advance, (params, state), jnp.arange(steps))[1]
