@@ -185,7 +185,7 @@ def test_a_run_is_followed_from_the_last_vectors_with_an_honest_error(x64):
         counts.append(len(products) - sum(counts))
         exact = float(dense(state))
         off = abs(float(edge.sharpness[0]) - exact)
-        assert off <= (1e-6 if call == 0 else 0.03) * exact
+        assert off <= (1e-6 if call == 0 else 0.04) * exact
         assert off <= 3 * float(edge.error[0]) + 1e-9
     assert counts == [30] + 19 * [3]
 

@@ -167,7 +167,8 @@ def with_norms_held(name, tx, grads, params, opt_state):
             lambda w, g: 0.001 * np.linalg.norm(w) / np.linalg.norm(g), params, grads
         )
         scaled = optax.stateless(lambda g, _: jax.tree.map(jnp.multiply, g, ratios))
-        return optax.chain(optax.identity(), optax.masked(scaled, True), *LARS)
+        plain = optax.masked(optax.identity(), True)
+        return optax.chain(plain, optax.masked(scaled, True), *LARS)
     if name == "lamb":
         adam = opt_state[0]
         count = adam.count
