@@ -12,8 +12,7 @@ import jax.numpy as jnp
 import optax
 from jaxtyping import Array, Float, PyTree
 
-from rodflow.curvature._parts import By, parts_of
-from rodflow.curvature.edge import Edge, edge
+from rodflow.curvature.edge import By, Edge, edge, parts_of
 from rodflow.curvature.fluctuation import FluctuationMeter, FluctuationState
 from rodflow.curvature.realized import directional_sharpness, inner, realized_edge
 from rodflow.curvature.response import linear_response

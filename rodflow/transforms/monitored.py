@@ -12,7 +12,7 @@ from __future__ import annotations
 import optax
 
 from rodflow._checks import check_count
-from rodflow.curvature._parts import By
+from rodflow.curvature.edge import By
 from rodflow.curvature.fluctuation import FluctuationMeter
 from rodflow.transforms._monitor import Monitor
 
