@@ -146,7 +146,7 @@ def precision(counts: Counts) -> tuple[float, float, float]:
     )
 
 
-def share(part: float, whole: float) -> float:
+def share(part: int | float, whole: int | float) -> float:
     """Return a ratio, NaN of nothing."""
     return float(part / whole) if whole else float("nan")
 

@@ -99,7 +99,7 @@ def followed(
     """Train with meters at all rates from several initial weights; the lanes are (rates seeds)."""
 
     def tx(rate: Array) -> optax.GradientTransformationExtraArgs:
-        chain = OPTIMIZERS[optimizer](warmed_up(rate, warmup))
+        chain = OPTIMIZERS[optimizer](warmed_up(rate, float(warmup)))
         return rodflow.monitored(chain, EVERY, sharpness_every=SHARPNESS_EVERY)
 
     def step(rate: Array, params: Array, state: Any, key: Array) -> tuple[Any, Any, Curves]:

