@@ -128,7 +128,7 @@ def foresight(
         for t in spikes[found[0]]
     ]
     before = readings[START : steps - notice]
-    ranks = [_rank(readings[t - notice], before) for t in spikes if t - notice >= START]
+    ranks = [_rank(float(readings[t - notice]), before) for t in spikes if t - notice >= START]
     warned = bool(np.any(over[: begun[0] if begun else steps]))
     return Foresight(counts, leads, [rank for rank in ranks if not np.isnan(rank)], warned)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Literal, NamedTuple
+from typing import NamedTuple
 
 import jax
 import numpy as np
@@ -11,7 +11,7 @@ from jaxtyping import Bool, PyTree
 
 from rodflow._checks import check_count, shown
 
-By = Callable[[jax.tree_util.KeyPath], str] | Literal["leaf"]
+By = Callable[[jax.tree_util.KeyPath], str] | str
 
 
 class Parts(NamedTuple):

@@ -40,6 +40,7 @@ from rodflow.linalg.ritz import refine_eigenpairs
 from rodflow.maps.iteration import Iteration, PhaseState
 
 _KRYLOV_DEPTH = 30
+_ALIKE = 5e-4  # of halves of decays a step
 
 
 class Edge(NamedTuple):
@@ -50,7 +51,8 @@ class Edge(NamedTuple):
     Attributes:
         sharpness: The k largest effective sharpnesses, in descending order: 1 is the edge.
         error: Estimates of their errors, from the residuals of the eigenvectors.
-        scale: The factor on the update with which the largest would be 1.
+        scale: The factor on the update with which the largest would be 1; NaN where the decays of
+            parameters differ by more than a thousandth a step.
         learning_rate: The learning rate times this factor, where the state has it as the
             hyperparameter `learning_rate` (`optax.inject_hyperparams`); None elsewhere.
         period: The number of steps in which the mode turns once where it leaves: 2 for an
@@ -255,9 +257,13 @@ def _scale(
     decay: Float[Array, " parameters"],
 ) -> Float[Array, ""]:
     """Return the factor on the update with which an effective sharpness would be 1."""
-    mean = jnp.sum(vector**2 * (2 / (2 + decay)))
+    weights = jnp.where(vector == 0, jnp.nan, 2 / (2 + decay))
+    mean = jnp.nansum(vector**2 * weights)
+    # With another factor, a mode of parameters with different decays is another one.
+    alike = jnp.nanmax(weights) - jnp.nanmin(weights) <= _ALIKE
     lower = sharpness - 1 + mean
     alternating = jnp.where(lower > 0, mean / jnp.where(lower > 0, lower, 1), jnp.inf)
+    alternating = jnp.where(alike, alternating, jnp.nan)
     kind = jax.tree.map(lambda x: x[metric.first, 1], filters.kinds)
 
     def relative(w: Array, memory: Memory) -> Array:

@@ -108,8 +108,8 @@ def test_parts_are_refused_by_name():
     state = (params, tx.init(params))
     with pytest.raises(ValueError, match="part 'b', 1"):
         rodflow.edge(loss, tx, state, k=2, by="leaf")
-    with pytest.raises(ValueError, match="`by` is 3"):
-        rodflow.effective_sharpness(loss, tx, state, by=3)
+    with pytest.raises(ValueError, match="`by` is 'layer'"):
+        rodflow.effective_sharpness(loss, tx, state, by="layer")
 
 
 def network(sizes=(10, 12, 12), samples=100):
