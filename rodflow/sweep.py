@@ -19,7 +19,6 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping, Sequence
 
-import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -28,6 +27,7 @@ from jax.sharding import AxisType, Mesh, PartitionSpec
 from jaxtyping import Array, PyTree
 
 from rodflow._checks import check_at_least, check_callable, shown
+from rodflow.maps import compiled, lowered
 
 _Hyperparameters = dict[str, Array]
 _Lanes = dict[str, Array | np.ndarray]
@@ -90,10 +90,10 @@ def sweep(
     if memory is not None:
         width = _widest(member, axes, mesh, devices, count, zipped, memory)
     lanes = _lanes(axes, zipped, _padded(count, devices * width))
-    return _on_axes(_run(member, lanes, mesh, width), shape[:1] if zipped else shape)
+    results = compiled(_run, member, lanes, mesh, width)
+    return compiled(_on_axes, results, shape[:1] if zipped else shape)
 
 
-@eqx.filter_jit
 def _run(
     member: Callable[[_Hyperparameters], PyTree],
     lanes: _Lanes,
@@ -114,7 +114,6 @@ def _run(
     )(lanes)
 
 
-@eqx.filter_jit
 def _on_axes(results: PyTree, shape: tuple[int, ...]) -> PyTree:
     """Drop the padding of lanes and give them the shape of the grid, in a program of its own."""
     count = math.prod(shape)
@@ -134,7 +133,7 @@ def _widest(
     width = math.ceil(count / devices)
     while True:
         lanes = _lanes(axes, zipped, _padded(count, devices * width))
-        analysis = _run.lower(member, lanes, mesh, width).compile().compiled.memory_analysis()
+        analysis = lowered(_run, member, lanes, mesh, width).compile().memory_analysis()
         if analysis is None:
             raise ValueError(
                 "`memory` needs a backend that tells what a program takes; use `chunk`."

@@ -56,7 +56,7 @@ NARROW = {
     ),
     "rodflow.term": ("rodflow._checks", "rodflow.linalg"),
     "rodflow.solvers": ("rodflow._checks", "rodflow.linalg", "rodflow.term"),
-    "rodflow.sweep": ("rodflow._checks", "rodflow.linalg"),
+    "rodflow.sweep": ("rodflow._checks", "rodflow.linalg", "rodflow.maps"),
 }
 # Where layers are side by side: who may import whom.
 BESIDE = {

@@ -151,6 +151,19 @@ for mesh in meshes:
     for chunk in (None, 2):
         assert_same(rodflow.sweep(member, GRID, mesh, chunk=chunk), expected)
 
+# Each lane is computed once; only the last one is repeated, to fill all devices.
+evaluated = []
+
+def counted(h):
+    jax.debug.callback(lambda a: evaluated.append(int(a)), h["a"])
+    return h["a"]
+
+for lanes, padding in ((16, []), (13, [12, 12, 12])):
+    evaluated.clear()
+    jax.block_until_ready(rodflow.sweep(counted, {"a": np.arange(lanes)}, meshes[0]))
+    jax.effects_barrier()
+    assert sorted(evaluated) == [*range(lanes), *padding], evaluated
+
 # What must not happen is what sharding the inputs alone would do.
 lanes = {"start": np.ones(16, np.float32), "shrink": np.ones(16, np.float32), "seed": np.arange(16)}
 auto = Mesh(np.array(jax.devices()), ("lanes",))
@@ -182,6 +195,29 @@ def test_eight_devices_equal_one_and_never_wait_for_each_other():
             "JAX_PLATFORMS": "cpu",
             "XLA_FLAGS": "--xla_force_host_platform_device_count=8",
         },
+        capture_output=True,
+        text=True,
+        timeout=300,
+    )
+    assert done.returncode == 0, done.stderr
+
+
+CLUSTER_OF_ONE = """
+import socket, jax, rodflow
+with socket.socket() as free:
+    free.bind(("localhost", 0))
+    address = "localhost:%d" % free.getsockname()[1]
+jax.distributed.initialize(address, num_processes=1, process_id=0)
+"""
+
+
+def test_a_cluster_can_be_joined_after_the_import():
+    """JAX joins none once it has computed: the import must not make as much as one array."""
+    root = Path(__file__).parents[1]
+    done = subprocess.run(
+        [sys.executable, "-c", CLUSTER_OF_ONE],
+        cwd=root,
+        env=os.environ | {"PYTHONPATH": str(root), "JAX_PLATFORMS": "cpu"},
         capture_output=True,
         text=True,
         timeout=300,

@@ -1,11 +1,11 @@
 """Sphinx extension that shows what is in `results/`, so that no page has numbers of its own.
 
-    ```{results} NAME [TABLE]
+    ```{results} NAME [TABLE, TABLE ...]
     :findings:
     :without-tables:
     ```
 
-shows the question that `results/NAME.json` answers, its tables or one of them, or with
+shows the question that `results/NAME.json` answers, its tables or some of them, or with
 `:without-tables:` none, with `:findings:` its findings too, and below them when, where and by which
 command it was measured. The role
 
@@ -46,11 +46,13 @@ class Results(SphinxDirective):
     }
 
     def run(self) -> list[nodes.Node]:
-        name, *table = self.arguments
+        name, *chosen = self.arguments
         try:
             found = loaded(self.env, name)
-            tables = [found.table(table[0])] if table else list(found.tables.values())
-            tables = [] if "without-tables" in self.options else tables
+            # Names of tables end before the first comma of a title.
+            names = chosen[0].split(",") if chosen else list(found.tables)
+            shown = [] if "without-tables" in self.options else names
+            tables = [found.table(each.strip()) for each in shown]
         except (OSError, ValueError, KeyError) as error:
             logger.warning(str(error.args[0]), location=self.get_location())
             return []
@@ -59,10 +61,10 @@ class Results(SphinxDirective):
             lines += [f"*{escaped(each.title)}*", "", *table_lines(each), ""]
         if "findings" in self.options:
             lines += [f"- {escaped(sentence)}" for sentence in found.findings]
-        shown = self.parse_text_to_nodes("\n".join(lines))
+        above = self.parse_text_to_nodes("\n".join(lines))
         below = self.parse_text_to_nodes(circumstances(found))
         measured = nodes.container("", *below, classes=["measured"])
-        return [nodes.container("", *shown, classes=["results"]), measured]
+        return [nodes.container("", *above, classes=["results"]), measured]
 
 
 class Measured(SphinxRole):

@@ -25,6 +25,10 @@ PARTS = {
         "the published rod flow at ranks 1 and 4, beside the signed rod",
         "How much closer than the stable flow are the published rod flow and the signed rod?",
     ),
+    "first_minutes": Part(
+        "a short main job with an empty and a full cache of programs, by parts",
+        "Where does the time of a first and of a second run go?",
+    ),
     "cost": Part(
         "wall clock of the rod flow and the stable flow, relative to the discrete run",
         "How many times the wall clock of the optimizer itself does a flow take?",
@@ -48,6 +52,14 @@ PARTS = {
     "epochs": Part(
         "minibatches in a fixed order, as a map",
         "Where does the rod flow of whole epochs of minibatches help?",
+    ),
+    "fluctuation": Part(
+        "effective sharpness by the fluctuations of parameters, against the Hessian",
+        "How close to the Hessian's is the effective sharpness read off minibatch fluctuations?",
+    ),
+    "meters": Part(
+        "time of monitored training relative to plain training",
+        "How many times the time of a training step does one with a meter take?",
     ),
     "spikes": Part(
         "warnings of the meters before spikes of minibatch training, and chance",

@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from omegaconf import OmegaConf
 
 from experiments.commands.arguments import Parser
@@ -92,6 +92,17 @@ def search(climb: Callable[[Float[np.ndarray, " rungs"]], Ladder], around: float
     return Answer(float(known.rates[best]), float(known.late[best]), obeys)
 
 
+def outcome(
+    rates: Float[np.ndarray, " rungs"],
+    sharpness: Float[np.ndarray, "rungs records"],
+    diverged_at: Int[np.ndarray, " rungs"],
+) -> Ladder:
+    """Return the outcome at each learning rate, from the effective sharpness along the run."""
+    sharpness = np.nan_to_num(sharpness, nan=-np.inf, posinf=-np.inf)
+    late = np.where(diverged_at < 0, sharpness.max(axis=1), np.nan)
+    return Ladder(rates, sharpness[:, : sharpness.shape[1] // 2].max(axis=1), late)
+
+
 def climber(config: RunConfig) -> Callable[[Float[np.ndarray, " rungs"]], Ladder]:
     """Compile the runs of a cell at all learning rates of a ladder."""
     import jax
@@ -122,10 +133,7 @@ def climber(config: RunConfig) -> Callable[[Float[np.ndarray, " rungs"]], Ladder
         return tracking.observed, tracking.diverged_at[-1]
 
     def climb(rates: Float[np.ndarray, " rungs"]) -> Ladder:
-        sharpness, diverged_at = map(np.asarray, lane(jnp.asarray(rates, jnp.float32)))
-        sharpness = np.nan_to_num(sharpness, nan=-np.inf, posinf=-np.inf)
-        late = np.where(diverged_at < 0, sharpness.max(axis=1), np.nan)
-        return Ladder(rates, sharpness[:, : sharpness.shape[1] // 2].max(axis=1), late)
+        return outcome(rates, *map(np.asarray, lane(jnp.asarray(rates, jnp.float32))))
 
     return climb
 

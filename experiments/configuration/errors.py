@@ -88,6 +88,8 @@ def one_line(error: BaseException) -> str:
             text = f"{key}: {str(error).splitlines()[0]}"
         case InstantiationException(__cause__=ValueError() | OSError() as cause):
             text = one_line(cause)
+        case InstantiationException(__cause__=Exception() as cause):
+            text = _of_target(str(error), cause)
         case ValueError() if str(error).startswith("Config group override"):
             text = "a group takes the name of a file, as in optimizer=adam, not null or a number"
         case OSError(filename=str(name)):
@@ -118,6 +120,14 @@ def _of_groups(said: str) -> str:
     if strange := strange or re.search(r"Key '(\w+)' (?:not in|is not in)", said):
         return f"{strange[1]}: no such key here{_taken_by(strange[1])}"
     return said
+
+
+def _of_target(said: str, cause: BaseException) -> str:
+    """Describe a builder that cannot be imported or called, with the reason of Python."""
+    name = said.partition("target '")[2].partition("'")[0]
+    found = not said.startswith("Error locating")
+    reason = cause if found else cause.__cause__ or cause
+    return f"_target_={name}: it cannot be {'called' if found else 'imported'} ({reason})"
 
 
 def _unknown_key(error: ConfigAttributeError | ConfigKeyError) -> str:

@@ -101,6 +101,11 @@ def recorded(
         squared = jax.vmap(lambda w: optax.tree.norm(jax.grad(problem.loss)(w), squared=True))
         return jnp.sqrt(jnp.mean(squared(ends)))
 
+    def compiled(name: str, mover: _Mover) -> _Mover:
+        report(f"compiling {name}", 0, total)
+        program = jax.jit(mover.advance).lower(mover.state, nowhere).compile()
+        return mover._replace(advance=program)
+
     def follow(name: str, mover: _Mover, plane: Plane) -> Path:
         centers, rods, gradients, seconds = [], [], [], 0.0
         for record, (state, (center, rod), taken) in enumerate(_moving(mover, plane, records)):
@@ -114,23 +119,22 @@ def recorded(
             center, rod = np.full_like(center, np.nan), np.full_like(rod, np.nan)
         return Path(center, rod, np.array(gradients), seconds)
 
+    iterates = compiled("the iterates", _of_iterates(tracker, start))
     report("looking for the end", 0, total)
-    iterates = _of_iterates(tracker, start)
     (_, end), _, _ = collections.deque(_moving(iterates, nowhere, records), maxlen=1).pop()
     modes = leading_modes(problem, tx, end)
     plane = nowhere if modes is None else modes.plane
     path = follow("the iterates", iterates, plane)
-    flows = {
-        name: follow(f"the {name} flow", _of_flow(tracker, start, name), plane)
-        for name in tracker.flows
-    }
+    flows = {}
+    for name in tracker.flows:
+        told = f"the {name} flow"
+        flows[name] = follow(told, compiled(told, _of_flow(tracker, start, name)), plane)
     return Paths(path, flows, modes)
 
 
 def _moving(mover: _Mover, plane: Plane, records: int) -> Iterator[tuple[Any, Any, float]]:
     """Yield the state at each record, the coordinates of each step before it, and the time."""
     state = mover.state
-    jax.block_until_ready(mover.advance(state, plane))  # compiles
     for _ in range(records):
         (state, path), seconds = timed(partial(mover.advance, state, plane))
         yield state, path, seconds
@@ -139,7 +143,6 @@ def _moving(mover: _Mover, plane: Plane, records: int) -> Iterator[tuple[Any, An
 def _of_iterates(tracker: rodflow.Tracker, start: TrackerState) -> _Mover:
     """Return the program of the iterates; the state is the parameters and the next iterate."""
 
-    @jax.jit
     def advance(state: tuple[PyTree, rodflow.PhaseState], plane: Plane) -> tuple[Any, Any]:
         def step(state: tuple[PyTree, rodflow.PhaseState], _: None) -> tuple[Any, Array]:
             _, z = state
@@ -163,7 +166,6 @@ def _of_flow(tracker: rodflow.Tracker, start: TrackerState, name: str) -> _Mover
         del t, args, kwargs
         return ~(flow.reach(y) <= run.limit) | ~finite(y)
 
-    @jax.jit
     def advance(state: tuple[Any, Any], plane: Plane) -> tuple[Any, Any]:
         def seen(t: Array, y: Any, args: PyTree) -> tuple[Array, Array]:
             return coordinates(plane, flow.center(y)), direction(plane, _half_extent(flow, y))

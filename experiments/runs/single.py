@@ -5,7 +5,7 @@ from functools import partial
 from pathlib import Path
 
 import jax
-import jax.numpy as jnp
+import numpy as np
 import xarray as xr
 from jaxtyping import PyTree
 
@@ -59,20 +59,21 @@ def run(config: RunConfig, report: Report) -> xr.Dataset:
     Returns:
         The labelled results.
     """
-    problem = problems.configured(config)
     tx = optimizers.configured(config.optimizer)
+    problem = problems.compact(problems.configured(config), tx)
     followed = {"stable": flows.stable(config.kappa), "rod": flows.rod(config.kappa)}
     key = jax.random.key(config.seed)
-    params = problem.init(key)
+    params, draw = jax.jit(lambda key: (problem.init(key), jax.random.fold_in(key, 1)))(key)
 
-    report("compiling", 0, config.num_steps)
+    report("compiling the start", 0, config.num_steps)
     observe = observer(problem, tx)
     tracker = rodflow.Tracker(
         problem.loss, tx, followed, every=config.every, twins=config.twins, observe=observe
     )
-    start = tracker.init(params, warmup=config.warmup, key=jax.random.fold_in(key, 1))
+    start = tracker.init(params, warmup=config.warmup, key=draw)
+    report("compiling the tracker", 0, config.num_steps)
     parts = list(_advance(tracker, start, config, partial(report, "tracking")))
-    tracking = jax.tree.map(lambda *leaves: jnp.concatenate(leaves)[None], *parts)
+    tracking = jax.tree.map(lambda *leaves: np.concatenate(leaves)[None], *parts)
 
     found = paths.recorded(problem, tx, tracker, start, config.num_steps // config.every, report)
     labelled = records.labelled(tracking, [config.seed], list(followed))

@@ -44,7 +44,7 @@ class Plane(NamedTuple):
     """
 
     origin: PyTree
-    covectors: Float[Array, "axes n"]
+    covectors: Float[Array | np.ndarray, "axes n"]
 
 
 class LeadingModes(NamedTuple):
@@ -65,7 +65,7 @@ def no_plane(params: PyTree) -> Plane:
     """Return a plane of the same shapes whose coordinates are all zero."""
     flat = ravel_pytree(params)[0]
     wide = jnp.promote_types(flat.dtype, jnp.float32)
-    return Plane(params, jnp.zeros((AXES, flat.size), wide))
+    return Plane(params, np.zeros((AXES, flat.size), wide))
 
 
 def coordinates(plane: Plane, params: PyTree) -> Float[Array, " axes"]:
@@ -76,7 +76,7 @@ def coordinates(plane: Plane, params: PyTree) -> Float[Array, " axes"]:
 def direction(plane: Plane, move: PyTree) -> Float[Array, " axes"]:
     """Return the coordinates of a displacement of the parameters."""
     flat = ravel_pytree(move)[0]
-    return plane.covectors @ flat.astype(plane.covectors.dtype)
+    return jnp.matmul(plane.covectors, flat.astype(plane.covectors.dtype))
 
 
 def leading_modes(
@@ -97,7 +97,7 @@ def leading_modes(
         return ravel_pytree(jax.jvp(jax.grad(problem.loss), (state.params,), (unravel(v),))[1])[0]
 
     def in_metric(v: np.ndarray) -> np.ndarray:
-        scaled = jnp.asarray(root * v.reshape(-1), origin.dtype)
+        scaled = (root * v.reshape(-1)).astype(origin.dtype)
         return root * np.asarray(product(scaled), float)
 
     found = _eigenvectors(in_metric, origin.size)
@@ -107,7 +107,7 @@ def leading_modes(
     lengths = np.linalg.norm(root * vectors, axis=1, keepdims=True)
     covectors = lengths * np.divide(vectors, root, out=np.zeros_like(vectors), where=root > 0)
     like = no_plane(state.params).covectors
-    plane = Plane(state.params, jnp.asarray(covectors, like.dtype))
+    plane = Plane(state.params, covectors.astype(like.dtype))
     if response is None:
         return LeadingModes(plane, values, OF_THE_HESSIAN)
     return LeadingModes(plane, values / 2, OF_THE_CHAIN)
@@ -121,17 +121,16 @@ def _response(
         return None
     iteration = rodflow.Iteration(problem.loss, tx)
     size = sum(leaf.size for leaf in jax.tree.leaves(state.params))
-    flips = jnp.stack([jnp.ones(size), jax.random.rademacher(jax.random.key(0), (size,), float)])
+    flips = np.stack([np.ones(size), np.random.default_rng(0).choice([-1.0, 1.0], size)])
     unravel = ravel_pytree(state.params)[1]
 
     @jax.jit
     @jax.vmap
     def respond(signs: Array) -> Array:
-        signs = signs.astype(jax.tree.leaves(state.params)[0].dtype)
         moved = oscillation(iteration, state, unravel(signs)).params
         return 2 * signs * ravel_pytree(moved)[0]
 
-    same, flipped = np.asarray(respond(flips), float)
+    same, flipped = np.asarray(respond(flips.astype(jax.tree.leaves(state.params)[0].dtype)), float)
     known = np.isfinite(same).all() and (same >= 0).all() and same.any()
     return same if known and np.allclose(same, flipped, rtol=1e-2, atol=0) else None
 

@@ -25,6 +25,9 @@ def configure() -> list[str]:
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")  # read when JAX is imported
     # Workers share a GPU, of which JAX would otherwise allocate three quarters for each of them.
     os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")
+    # Read when Equinox is imported. A check of Diffrax that raises an exception from within a
+    # program is a call of Python, and JAX keeps no program that contains one.
+    os.environ.setdefault("EQX_ON_ERROR", "nan")
 
     import jax
 
@@ -42,6 +45,8 @@ def configure() -> list[str]:
     if not writable:
         return [f"compiled programs are not kept for the next run: cannot write {folder}"]
     jax.config.update("jax_compilation_cache_dir", str(folder))
+    # A run has dozens of small programs, which together take as long to compile as a large one.
+    jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
     return []
 
 

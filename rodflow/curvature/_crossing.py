@@ -25,7 +25,6 @@ import numpy as np
 from jaxtyping import Array, Bool, Complex, Float
 
 from rodflow.curvature._filters import Filters, Kind
-from rodflow.linalg.decompositions import solve
 
 # Frequencies between which the imaginary part of k changes its sign at most once: slow averages
 # turn it at small ones.
@@ -43,7 +42,6 @@ _ASIDE = 0.02
 _DOUBLINGS = {4: 20, 8: 30}  # by bytes, as each doubles the rounding too
 
 _Frequencies = Float[Array, " frequencies"]
-_Transfer = Callable[[_Frequencies], tuple[Array, Array]]
 
 
 class Crossing(NamedTuple):
@@ -67,18 +65,31 @@ class Memory(NamedTuple):
 
 
 def memory_at(filters: Filters, frequency: _Frequencies) -> Memory:
-    """Return (z - a)^-1 b at the frequencies, in real arithmetic."""
-    a = filters.matrix
+    """Return (z - a)^-1 b at the frequencies, by Gauss-Jordan elimination of all at once.
+
+    The matrices are tiny, and the decompositions of LAPACK would take each by itself.
+    """
+    n, a = len(filters.matrix), filters.matrix
+    z = jax.lax.complex(jnp.cos(frequency), jnp.sin(frequency)).astype(jnp.result_type(a, 1j))
     sides = jnp.stack([filters.by_grads, filters.by_params], axis=1)
+    left = z[:, None, None] * jnp.eye(n, dtype=a.dtype) - a
+    right = jnp.broadcast_to(sides, (len(z), *sides.shape))
 
-    def one(w: Array) -> Array:
-        turned, identity = jnp.sin(w) * jnp.eye(len(a)), jnp.eye(len(a), dtype=a.dtype)
-        real = jnp.cos(w) * identity - a
-        matrix = jnp.block([[real, -turned], [turned, real]]).astype(a.dtype)
-        return solve(matrix, jnp.concatenate([sides, jnp.zeros_like(sides)]))
+    def eliminate(column: Array, carry: tuple[Array, Array]) -> tuple[Array, Array]:
+        table, free = carry
+        values = table[:, :, column]
+        place = jnp.argmax(jnp.where(free, jnp.abs(values), -1), axis=1)
+        pivot = place[:, None] == jnp.arange(n)
+        row = jnp.take_along_axis(table, place[:, None, None], axis=1)
+        row = row / row[:, :, column, None]
+        table = jnp.where(pivot[..., None], row, table - values[..., None] * row)
+        return table, free & ~pivot
 
-    found = jax.vmap(one)(frequency.astype(a.dtype))
-    found = jax.lax.complex(found[:, : len(a)], found[:, len(a) :])
+    table = jnp.concatenate([left, right], axis=2)
+    table, _ = jax.lax.fori_loop(0, n, eliminate, (table, jnp.ones(table.shape[:2], bool)))
+    # What is left of the matrix is a permutation.
+    order = (jnp.abs(table[..., :n]) > 0.5).astype(table.dtype)
+    found = jnp.einsum("fij,fik->fjk", order, table[..., n:])
     return Memory(found[..., 0], found[..., 1])
 
 
@@ -102,14 +113,16 @@ def grid_of(dtype: jnp.dtype) -> _Frequencies:
     return jnp.asarray(_FREQUENCIES, dtype)
 
 
-def first_crossing(transfer: _Transfer, dtype: jnp.dtype) -> Crossing:
-    """Return the first crossing for positive curvatures, given Q and R as functions of w."""
-    grid = grid_of(dtype)
+def first_crossing(
+    k: Complex[Array, " frequencies"], at: Callable[[Array], Complex[Array, " some"]]
+) -> Crossing:
+    """Return the first crossing for positive curvatures.
 
-    def at(w: _Frequencies) -> Array:
-        return curvature_at(w, *transfer(w))
-
-    k = at(grid)
+    Args:
+        k: The complex curvature at the frequencies of `grid_of`.
+        at: The function that returns it at others.
+    """
+    grid = grid_of(k.real.dtype)
     high = (k.imag > 0)[:-1]  # at pi, k is real
     turned = high[1:] != high[:-1]
     (left, right), (low, up) = ((x[:-2], x[1:-1]) for x in (k.imag, k.real))
@@ -135,15 +148,17 @@ def first_crossing(transfer: _Transfer, dtype: jnp.dtype) -> Crossing:
 
 def leaves_at(filters: Filters, kind: Kind, curvature: Float[Array, ""]) -> Bool[Array, ""]:
     """Return True if a mode of a kind of element is stable below a curvature, and not above."""
-    below, above = ((1 - _ASIDE) * curvature, (1 + _ASIDE) * curvature)
+    beside = jnp.array([1 - _ASIDE, 1 + _ASIDE], curvature.dtype) * curvature
 
+    @jax.vmap
     def grows(k: Array) -> Array:
         params = jnp.append(kind.outputs, 1 + kind.by_param + k * kind.by_grad)
         change = kind.size * filters.by_params + k * filters.by_grads
         memory = jnp.append(filters.matrix, change[:, None], 1)
         return _grows(jnp.concatenate([memory, params[None]]))
 
-    return ~grows(below) & grows(above)
+    below, above = grows(beside)
+    return ~below & above
 
 
 def _grows(matrix: Float[Array, "n n"]) -> Bool[Array, ""]:

@@ -21,23 +21,25 @@ elements: there the responses are not those to ones with these signs.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Bool, Float, PyTree
+from jaxtyping import Array, Bool, Float, Int, PyTree
 
+from rodflow.curvature._flat import Flat
 from rodflow.curvature.settling import Settling
-from rodflow.linalg.trees import coins_like
 from rodflow.maps.iteration import PhaseState
 
 # Averages and traces that a chain may have in a row, and in different parts of the parameters.
-_MOST_STATES = 12
+_MOST_STATES = 8
 # Steps of an impulse response that tell the size of each element's memory and of its response.
 _FIRST_STEPS = 3
 # Rounding of one step, in units of the last place.
 _ROUNDING = 32
+# What a linear response may leave unexplained of the step of the present gradient, element by
+# element, in units of the largest of the leaf.
+_EXPLAINED = 0.05
 # The part of an element's response that may be due to others, or to rounding.
 _MIXED = 1e-2
 # The part of a filter that may differ within a leaf, where only its scale and its decay may.
@@ -69,9 +71,10 @@ class Filters(NamedTuple):
         matrix: The matrix a of the memory.
         by_grads: The change b_g of the memory by a gradient of one.
         by_params: The change b_w of the memory by parameters of one.
-        outputs: The increments by the memory, and by a gradient and by parameters of one: n + 2
-            rows of the structure of the parameters.
-        size: The size of the response to a gradient of one, 0 where there is none.
+        outputs: The increments of the raveled parameters by the memory, and by a gradient and by
+            parameters of one, as n + 2 rows.
+        size: The size of each parameter's response to a gradient of one, 0 where there is none.
+        leaf: The place of the leaf of each parameter.
         kinds: The elements of the least and of the greatest size of each leaf of the parameters,
             with two leading axes. All others of a leaf are between.
         present: True for leaves that respond at all.
@@ -82,65 +85,60 @@ class Filters(NamedTuple):
     matrix: Float[Array, "n n"]
     by_grads: _Small
     by_params: _Small
-    outputs: PyTree[Float[Array, "rows ..."]]
-    size: PyTree[Array]
+    outputs: Float[Array, "rows parameters"]
+    size: Float[Array, " parameters"]
+    leaf: Int[Array, " parameters"]
     kinds: Kind
     present: Bool[Array, " leaves"]
     own: Bool[Array, " leaves"]
     whole: Bool[Array, ""]
 
 
-def filters_of(settling: Settling) -> Filters:
-    """Return the filters of a chain about the state of `settling`, whose memory is at rest."""
+def filters_of(settling: Settling, there: PhaseState, grads: PyTree) -> Filters:
+    """Return the filters of a chain about the state of `settling`, whose memory is at rest.
+
+    They must give the step that the optimizer takes from `there` with the gradient `grads`.
+    """
     zeros, linear = settling.linearized()
-    params = zeros.params
-    coins = coins_like(jax.random.key(0), params)
-    signs = jax.tree.map(lambda c, p: jnp.where(c, 1, -1).astype(p.dtype), coins, params)
-    inputs = jax.tree.map(lambda s: jnp.stack([jnp.ones_like(s), s]), signs)
-    none = jax.tree.map(lambda z: jnp.stack([z, z]), zeros)
-
-    @jax.vmap
-    def step(displaced: PhaseState, grads: PyTree) -> tuple[PyTree, PyTree]:
-        """Return the increment of the parameters, and the memory after a step."""
-        moved = linear(displaced, grads)
-        after = jax.tree.map(jnp.add, displaced.opt_state, moved.opt_state)
-        return moved.params, after
-
-    def remember(memory: PyTree) -> tuple[PyTree, PyTree]:
-        return step(none._replace(opt_state=memory), none.params)
-
-    by_grads = step(none, inputs)
-    by_params = step(none._replace(params=inputs), none.params)
-    size, unit = _sizes(remember, by_grads, by_params)
     dtype = jnp.promote_types(jnp.result_type(*jax.tree.leaves(zeros)), jnp.float32)
     eps = max(float(jnp.finfo(leaf.dtype).eps) for leaf in jax.tree.leaves(zeros))
+    params, memory, every = (Flat.of(x) for x in (zeros.params, zeros.opt_state, zeros))
+    inputs = jnp.stack([jnp.ones(params.size, dtype), _signs(params.size).astype(dtype)])
+    nothing = jnp.zeros_like(inputs)
 
-    def in_units(memory: PyTree) -> PyTree:
-        return jax.tree.map(lambda x, u: (x / u).astype(dtype), memory, unit)
+    @jax.vmap
+    def step(w: Array, x: Array, g: Array) -> tuple[Array, Array]:
+        """Return the increment of the parameters, and the memory after a step."""
+        displaced = zeros._replace(params=params.tree(w), opt_state=memory.tree(x))
+        moved = linear(displaced, params.tree(g))
+        return params.vector(moved.params, dtype), x + memory.vector(moved.opt_state, dtype)
+
+    # Impulses of the gradient and of the parameters, each of ones and of signs, and the step taken,
+    # all in one loop: each copy of the linearized update takes time to compile.
+    before, taken = settling.taken(there, grads)
+    w, g = params.vector(before.params, dtype)[None], params.vector(grads, dtype)[None]
+    impulses = jnp.concatenate([nothing, inputs, w]), jnp.concatenate([inputs, nothing, g])
+    start = memory.vector(before.opt_state, dtype)
+
+    def first(x: Array, on: Array) -> tuple[Array, tuple[Array, Array]]:
+        moved, x = step(jnp.where(on, impulses[0], 0), x, jnp.where(on, impulses[1], 0))
+        return x, (moved, x)
+
+    at_rest = jnp.zeros((4, memory.size), dtype)
+    _, (moves, after) = jax.lax.scan(
+        first, jnp.concatenate([at_rest, start[None]]), jnp.arange(_FIRST_STEPS) == 0
+    )
+    size, unit = _sizes(moves, after)
+    weights = 1 / memory.sizes[memory.leaf].astype(dtype)
 
     def turn(carry: _Carry) -> _Carry:
         """Take the next vector into account: B_g 1, B_w 1, and then A v for each v of the basis."""
         at = carry.turn - 2
-        vector = jax.tree.map(
-            lambda v, u, like: (v[at] * u).astype(like.dtype), carry.basis, unit, none.opt_state
-        )
-        moved, after = remember(vector)
-        new = jax.tree.map(
-            lambda g, w, v: jnp.where(at == -2, g, jnp.where(at == -1, w, v)),
-            in_units(by_grads[1]),
-            in_units(by_params[1]),
-            in_units(after),
-        )
+        moved, new = step(nothing, carry.basis[at] * unit, nothing)
+        new = jnp.where(at == -2, after[0, :2], jnp.where(at == -1, after[0, 2:4], new)) / unit
         place = jnp.where(at >= 0, at, _MOST_STATES)
-        outputs = jax.tree.map(
-            lambda rows, out: rows.at[place].set(out.astype(dtype), mode="drop"),
-            carry.outputs,
-            moved,
-        )
-        return _append(carry._replace(outputs=outputs), new)
-
-    def rows_of(like: PyTree) -> PyTree:
-        return jax.tree.map(lambda x: jnp.zeros((_MOST_STATES, *x.shape), dtype), like)
+        outputs = carry.outputs.at[place].set(moved, mode="drop")
+        return _append(carry._replace(outputs=outputs), new, weights)
 
     carry = jax.lax.while_loop(
         lambda carry: (carry.turn < carry.count + 2) & carry.whole,
@@ -148,34 +146,29 @@ def filters_of(settling: Settling) -> Filters:
         _Carry(
             turn=jnp.array(0),
             count=jnp.array(0),
-            basis=rows_of(none.opt_state),
-            outputs=rows_of(inputs),
+            basis=jnp.zeros((_MOST_STATES, 2, memory.size), dtype),
+            outputs=jnp.zeros((_MOST_STATES, *inputs.shape), dtype),
             columns=jnp.zeros((_MOST_STATES + 2, _MOST_STATES), dtype),
             noise=jnp.array(_ROUNDING * eps, dtype),
             whole=jnp.array(True),
         ),
     )
-    rows = jax.tree.map(
-        lambda x, g, w: jnp.concatenate([x, g[None].astype(dtype), w[None].astype(dtype)]),
-        carry.outputs,
-        by_grads[0],
-        by_params[0],
-    )
-    own = jnp.stack(jax.tree.leaves(jax.tree.map(_own, rows, signs)))
-    rows = jax.tree.map(lambda x: x[:, 0], rows)
-    pairs = zip(jax.tree.leaves(rows), jax.tree.leaves(size), strict=True)
-    found = [_kinds(*pair) for pair in pairs]
-    kinds, present, alike = jax.tree.map(lambda *leaves: jnp.stack(leaves), *found)
+    rows = jnp.concatenate([carry.outputs, moves[0, :2][None], moves[0, 2:4][None]])
+    kinds, present, alike = _kinds(rows[:, 0], size, params)
+    linear_step = jnp.concatenate([moves[0, 4], after[0, 4] - start])
+    explained = _explained(every, linear_step, *(every.vector(x, dtype) for x in (taken, before)))
+    members = len(params.sizes)
     return Filters(
         matrix=carry.columns[2:].T,
         by_grads=carry.columns[0],
         by_params=carry.columns[1],
-        outputs=rows,
+        outputs=rows[:, 0],
         size=size,
+        leaf=params.leaf,
         kinds=kinds,
         present=present,
-        own=own & alike,
-        whole=carry.whole,
+        own=params.every(_own(rows, inputs[1]) & alike) & explained[:members],
+        whole=carry.whole & jnp.all(explained[members:]),
     )
 
 
@@ -184,46 +177,39 @@ class _Carry(NamedTuple):
 
     turn: Array
     count: Array
-    basis: PyTree
-    outputs: PyTree
+    basis: Array
+    outputs: Array
     columns: Array
     noise: Array
     whole: Array
 
 
-def _sizes(
-    remember: Callable[[PyTree], tuple[PyTree, PyTree]],
-    by_grads: tuple[PyTree, PyTree],
-    by_params: tuple[PyTree, PyTree],
-) -> tuple[PyTree, PyTree]:
+def _signs(size: int) -> Array:
+    """Return irregular signs, by a multiplicative hash that compiles faster than random numbers."""
+    hashed = jnp.arange(size, dtype=jnp.uint32) * jnp.uint32(2654435769)
+    return 1 - 2 * ((hashed ^ (hashed >> 15)) >> 9 & 1).astype(int)
+
+
+def _sizes(moves: Array, after: Array) -> tuple[Array, Array]:
     """Return the size of each element's response to its gradient, and of each of the memory.
 
     They are sums over the first steps after an impulse.
     """
-
-    def first(carry: tuple[PyTree, PyTree], _: None) -> tuple[tuple[PyTree, PyTree], PyTree]:
-        moved, memory = carry
-        return remember(memory), jax.tree.map(jnp.abs, (moved, memory))
-
-    def total(response: tuple[PyTree, PyTree]) -> tuple[PyTree, PyTree]:
-        _, seen = jax.lax.scan(first, response, length=_FIRST_STEPS)
-        return jax.tree.map(lambda x: jnp.sum(x[:, 0], axis=0), seen)
-
-    size, unit = total(by_grads)
-    _, other = total(by_params)
-    unit = jax.tree.map(lambda g, w: jnp.where(g > 0, g, jnp.where(w > 0, w, 1))[None], unit, other)
-    return size, unit
+    by_grads, by_params = (jnp.sum(jnp.abs(after[:, lane]), axis=0) for lane in (0, 2))
+    unit = jnp.where(by_grads > 0, by_grads, jnp.where(by_params > 0, by_params, 1))
+    return jnp.sum(jnp.abs(moves[:, 0]), axis=0), unit
 
 
-def _append(carry: _Carry, new: PyTree) -> _Carry:
+def _append(carry: _Carry, new: Array, weights: Array) -> _Carry:
     """Enter the coordinates of a vector, and what is left of it into the basis."""
-    basis, rest = carry.basis, new
-    coordinates = jnp.zeros_like(carry.columns[0])
-    for _ in range(2):
-        along = _inner(basis, rest, coordinates)
-        coordinates = coordinates + along
-        rest = jax.tree.map(lambda x, v, a=along: x - jnp.tensordot(a, v, 1), rest, basis)
-    before, left = (jnp.sqrt(_inner(x, x, carry.noise)) for x in (new, rest))
+
+    def project(_: Array, found: tuple[Array, Array]) -> tuple[Array, Array]:
+        rest, coordinates = found
+        along = carry.basis[:, 0] @ (weights * rest[0])
+        return rest - jnp.tensordot(along, carry.basis, 1), coordinates + along
+
+    rest, coordinates = jax.lax.fori_loop(0, 2, project, (new, jnp.zeros_like(carry.columns[0])))
+    before, left = (jnp.sqrt(jnp.vdot(x[0], weights * x[0])) for x in (new, rest))
     fresh = left > carry.noise * before
     kept = fresh & (carry.count < _MOST_STATES)
     place = jnp.where(kept, carry.count, _MOST_STATES)
@@ -231,7 +217,7 @@ def _append(carry: _Carry, new: PyTree) -> _Carry:
     return carry._replace(
         turn=carry.turn + 1,
         count=carry.count + kept,
-        basis=jax.tree.map(lambda v, x: v.at[place].set(x / safe, mode="drop"), basis, rest),
+        basis=carry.basis.at[place].set(rest / safe, mode="drop"),
         columns=carry.columns.at[carry.turn].set(coordinates.at[place].set(left, mode="drop")),
         # What is left is rounded as the vector was.
         noise=jnp.where(kept, carry.noise * before / safe, carry.noise),
@@ -239,50 +225,40 @@ def _append(carry: _Carry, new: PyTree) -> _Carry:
     )
 
 
-def _inner(rows: PyTree, vector: PyTree, like: Array) -> Array:
-    """Return inner products in which each leaf counts as one, in the first lane of two."""
-
-    def mean(rows: Array, x: Array) -> Array:
-        rows, x = (rows[:, 0], x[0]) if like.ndim else (rows[0], x[0])
-        products = rows * x
-        return jnp.mean(products, axis=tuple(range(like.ndim, products.ndim)))
-
-    return jax.tree.reduce(jnp.add, jax.tree.map(mean, rows, vector), jnp.zeros_like(like))
-
-
 def _own(rows: Array, sign: Array) -> Array:
-    """Return True if each element responds by itself: to a sign as to one, with this sign."""
+    """Return True for elements that respond by themselves: to a sign as to one, with this sign."""
     off = jnp.abs(rows[:, 1] - sign * rows[:, 0])
     whole = jnp.abs(rows[:, 0])
     grads = jnp.sum(off[:-1], axis=0) <= _MIXED * jnp.sum(whole[:-1], axis=0)
-    return jnp.all(grads & (off[-1] <= _MIXED * whole[-1]))
+    return grads & (off[-1] <= _MIXED * whole[-1])
 
 
-def _kinds(rows: Array, size: Array) -> tuple[Kind, Array, Array]:
-    """Return the kinds of a leaf, and True if it responds and if all are between them.
+def _explained(every: Flat, linear: Array, taken: Array, before: Array) -> Array:
+    """Return True for leaves of which the linear response gives the step taken, to 5 %."""
+    off, moved, stood = every.most(jnp.abs(jnp.stack([taken - linear, taken, before], axis=1))).T
+    # An increment is a difference, which is rounded.
+    return off <= _EXPLAINED * moved + 8 * jnp.finfo(linear.dtype).eps * stood
+
+
+def _kinds(rows: Array, size: Array, params: Flat) -> tuple[Kind, Array, Array]:
+    """Return the kinds, True for leaves that respond, and for elements that are between theirs.
 
     Over the size, the outputs of elements of one filter are the same, but for that by parameters: a
     decay may be in proportion to the size, or be the same for all elements.
     """
-    if not size.size:
-        none = jnp.zeros(2, rows.dtype)
-        kind = Kind(jnp.zeros((2, _MOST_STATES), rows.dtype), none, none, none)
-        return kind, jnp.array(False), jnp.array(True)
-    rows, size = rows.reshape(len(rows), -1), size.reshape(-1).astype(rows.dtype)
     there = size > 0
     inverse = jnp.where(there, 1 / jnp.where(there, size, 1), 0)
     each = rows * inverse
-    ends = jnp.stack([jnp.argmax(inverse), jnp.argmax(size)])
-    pair = each[:, ends]
-    (least, most), spread = inverse[ends], inverse[ends[0]] - inverse[ends[1]]
-    safe = jnp.where(spread > 0, spread, 1)
+    tops, ends = params.places(jnp.stack([inverse, size], axis=1))
+    kind = Kind(jnp.moveaxis(each[:-2, ends], 0, -1), each[-2, ends], rows[-1, ends], size[ends])
+    likes, own = each[:-1, ends[:, 1]], params.leaf
+    off = jnp.sum(jnp.abs(each[:-1] - likes[:, own]), axis=0)
+    grads = off <= _UNLIKE * jnp.sum(jnp.abs(likes), axis=0)[own]
+    first, last = inverse[ends[:, 0]][own], inverse[ends[:, 1]][own]
+    spread = jnp.where(first > last, first - last, 1)
     # Each share by itself, as the other may be many orders of magnitude larger.
-    shares = jnp.where(
-        spread > 0, jnp.stack([inverse - most, least - inverse]) / safe, jnp.array([[1], [0]])
-    )
-    off = jnp.sum(jnp.abs(each[:-1] - pair[:-1, 1:]), axis=0)
-    grads = off <= _UNLIKE * jnp.sum(jnp.abs(pair[:-1, 1]))
-    off = jnp.abs(each[-1] - pair[-1] @ shares)
-    decays = off * size <= _UNLIKE * jnp.sum(jnp.abs(rows[-1, ends]))
-    kind = Kind(pair[:-2].T, pair[-2], rows[-1, ends], size[ends])
-    return kind, jnp.any(there), jnp.all(~there | (grads & decays))
+    up, down = (inverse - last) / spread, jnp.where(first > last, (first - inverse) / spread, 1)
+    line = each[-1, ends[:, 0]][own] * up + each[-1, ends[:, 1]][own] * down
+    decays = jnp.sum(jnp.abs(rows[-1, ends]), axis=1)[own]
+    between = jnp.abs(each[-1] - line) * size <= _UNLIKE * decays
+    return kind, tops[:, 1] > 0, ~there | (grads & between)

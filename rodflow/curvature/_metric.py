@@ -25,9 +25,10 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Bool, Float, PyTree
+from jaxtyping import Array, Bool, Float
 
 from rodflow.curvature._crossing import (
+    Memory,
     curvature_at,
     first_crossing,
     grid_of,
@@ -38,6 +39,8 @@ from rodflow.curvature._crossing import (
 from rodflow.curvature._filters import Filters, filters_of
 from rodflow.curvature.settling import Settling
 from rodflow.maps.iteration import AbstractIteration, PhaseState
+
+_Parameters = Float[Array, " parameters"]
 
 # The part of a filter that may differ between leaves that are said to share one.
 _SAME = 1e-3
@@ -60,19 +63,20 @@ class Metric(NamedTuple):
     known: Bool[Array, ""]
 
 
-def metric_of(filters: Filters, part: Bool[Array, " leaves"]) -> Metric:
-    """Return the edge of the leaves of `part`."""
+def metric_of(filters: Filters, memory: Memory, part: Bool[Array, " leaves"]) -> Metric:
+    """Return the edge of the leaves of `part`, with the memory at the frequencies of `grid_of`."""
     dtype = filters.matrix.dtype
     here = filters.present & part
     first = jnp.argmax(here)
     shared = jax.tree.map(lambda x: x[first, 1], filters.kinds)
-    crossing = first_crossing(lambda w: transfer_of(shared, memory_at(filters, w)), dtype)
-    at_end = crossing.frequency == jnp.asarray(np.pi, dtype)
     # Every kind at every frequency, and at -1.
     grid = grid_of(dtype)
-    memory = memory_at(filters, grid)
     each = jax.vmap(jax.vmap(lambda kind: curvature_at(grid, *transfer_of(kind, memory))))
     turns = each(filters.kinds)
+    crossing = first_crossing(
+        turns[first, 1], lambda w: curvature_at(w, *transfer_of(shared, memory_at(filters, w)))
+    )
+    at_end = crossing.frequency == jnp.asarray(np.pi, dtype)
     below = jnp.all(turns.imag[..., :-1] < 0, axis=-1)
     ends = turns.real[..., -1]
 
@@ -101,39 +105,31 @@ def _alike(filters: Filters, first: Array) -> Bool[Array, "leaves 2"]:
     return grads & decays & (sizes | ~jnp.any(filters.by_params != 0))
 
 
-def alternation(filters: Filters) -> tuple[PyTree, PyTree]:
-    """Return Q(-1) and R(-1) of each parameter."""
-    dtype = filters.matrix.dtype
-    memory = memory_at(filters, jnp.full(1, np.pi, dtype))
-    by_grads, by_params = (x[0].real for x in memory)
-
-    def one(rows: Array) -> tuple[Array, Array]:
-        outputs = rows[:-2]
-        return (
-            -(jnp.tensordot(by_grads, outputs, 1) + rows[-2]),
-            jnp.tensordot(by_params, outputs, 1) + rows[-1],
-        )
-
-    both = jax.tree.map(one, filters.outputs)
-    return tuple(jax.tree.map(lambda _, x, i=i: x[i], filters.size, both) for i in (0, 1))
+def alternation(filters: Filters, memory: Memory) -> tuple[_Parameters, _Parameters]:
+    """Return Q(-1) and R(-1) of each parameter, with the memory at -1 in the end."""
+    outputs, by_grad, by_param = filters.outputs[:-2], filters.outputs[-2], filters.outputs[-1]
+    return -(memory.by_grads[-1].real @ outputs + by_grad), (
+        memory.by_params[-1].real @ outputs + by_param
+    )
 
 
-def filters_at(iteration: AbstractIteration, state: PhaseState) -> Filters:
-    """Return the filters of a chain that explain its step with the present gradient."""
-    settling = Settling.at_present(iteration, state).remembering()
-    filters, explained = filters_of(settling), settling.explained()
-    memory = jax.tree.reduce(jnp.logical_and, explained.opt_state, jnp.array(True))
-    own = jnp.stack(jax.tree.leaves(explained.params))
-    return filters._replace(own=filters.own & own, whole=filters.whole & memory)
+def filters_at(iteration: AbstractIteration, state: PhaseState) -> tuple[Filters, Memory]:
+    """Return the filters of a chain that give its step with the present gradient.
+
+    The memory is at the frequencies of `grid_of`.
+    """
+    settling = Settling.begin(iteration, state)
+    there, grads = settling.present()
+    filters = filters_of(settling.holding(there, grads).remembering(), there, grads)
+    return filters, memory_at(filters, grid_of(filters.matrix.dtype))
 
 
-def response_of(filters: Filters, metric: Metric, part: Bool[Array, " leaves"]) -> PyTree[Array]:
+def response_of(
+    filters: Filters, memory: Memory, metric: Metric, part: Bool[Array, " leaves"]
+) -> _Parameters:
     """Return r of the leaves of `part`; 0 for all others, and where there is no edge."""
-
-    def one(size: Array, q: Array, r: Array, here: Array) -> Array:
-        critical = jnp.where(metric.known, metric.critical, 1)
-        found = jnp.where(metric.period == 2, 2 * q / (2 + r), 2 * size / critical)
-        return jnp.where(metric.known & here & (size > 0), found, 0)
-
-    within = jax.tree.unflatten(jax.tree.structure(filters.size), list(part))
-    return jax.tree.map(one, filters.size, *alternation(filters), within)
+    q, r = alternation(filters, memory)
+    critical = jnp.where(metric.known, metric.critical, 1)
+    found = jnp.where(metric.period == 2, 2 * q / (2 + r), 2 * filters.size / critical)
+    here = metric.known & part[filters.leaf] & (filters.size > 0)
+    return jnp.where(here, found, 0)

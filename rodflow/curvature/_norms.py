@@ -57,6 +57,11 @@ def _called(equation: JaxprEqn) -> ClosedJaxpr | None:
     return equation.params["jaxpr"] if equation.primitive.name in ("jit", "pjit") else None
 
 
+def _branches(equation: JaxprEqn) -> tuple[ClosedJaxpr, ...]:
+    """Return the programs between which an equation chooses."""
+    return equation.params["branches"] if equation.primitive.name == "cond" else ()
+
+
 def _is_sum(equation: JaxprEqn) -> bool:
     name = equation.primitive.name
     if name == "dot_general":  # of matrices it is linear; to a number it is an inner product
@@ -67,7 +72,8 @@ def _is_sum(equation: JaxprEqn) -> bool:
 def _are_sums(jaxpr: Jaxpr) -> Iterator[bool]:
     for equation in jaxpr.eqns:
         inner = _called(equation)
-        yield _is_sum(equation) if inner is None else any(_are_sums(inner.jaxpr))
+        inside = _branches(equation) if inner is None else (inner,)
+        yield _is_sum(equation) or any(any(_are_sums(each.jaxpr)) for each in inside)
 
 
 def _sums(program: ClosedJaxpr, arguments: PyTree) -> list[list[Any]]:
@@ -95,6 +101,11 @@ def _evaluate(jaxpr: Jaxpr, constants: list[Any], arguments: list[Any], visit: _
         inner = _called(equation)
         if inner is not None:
             outputs = _evaluate(inner.jaxpr, inner.consts, inputs, visit)
+        elif any(any(_are_sums(branch.jaxpr)) for branch in _branches(equation)):
+            # All branches, as the order of the sums may not depend on the choice.
+            place, *inputs = inputs
+            each = [_evaluate(b.jaxpr, b.consts, inputs, visit) for b in _branches(equation)]
+            outputs = [jnp.stack(values)[place] for values in zip(*each, strict=True)]
         else:
             parameters = equation.primitive.get_bind_params(equation.params)
             outputs = equation.primitive.bind(*inputs, **parameters)

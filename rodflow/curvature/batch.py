@@ -29,7 +29,7 @@ from rodflow.curvature.realized import inner
 def batch_sharpness(
     loss: Callable[[PyTree, PyTree], Float[Array, ""]], params: PyTree[Array], batches: PyTree
 ) -> Float[Array, ""]:
-    """Return the batch sharpness, the mean of g_b'H_b g_b / |g_b|^2 over batches.
+    r"""Return the batch sharpness, the mean of :math:`g_b^\top H_b g_b / \|g_b\|^2` over batches.
 
     It costs a gradient and a Hessian-vector product for each batch. Source: arXiv 2412.20553.
     Theory: docs/theory/meters.md.

@@ -24,14 +24,19 @@ import optax
 from jax.flatten_util import ravel_pytree
 from jaxtyping import Array, Float, PyTree
 
-from rodflow.curvature._crossing import first_crossing, memory_at, transfer_of
+from rodflow.curvature._crossing import (
+    Memory,
+    curvature_at,
+    first_crossing,
+    grid_of,
+    memory_at,
+    transfer_of,
+)
 from rodflow.curvature._filters import Filters
 from rodflow.curvature._metric import Metric, alternation, filters_at, metric_of, response_of
 from rodflow.curvature._parts import By, Parts, parts_of
-from rodflow.linalg import rows
 from rodflow.linalg.lanczos import Eigenpairs, largest_eigenpairs
 from rodflow.linalg.ritz import refine_eigenpairs
-from rodflow.linalg.trees import normal_like
 from rodflow.maps.iteration import Iteration, PhaseState
 
 _KRYLOV_DEPTH = 30
@@ -55,8 +60,8 @@ class Edge(NamedTuple):
 
     Examples:
         >>> import jax.numpy as jnp, optax, rodflow
-        >>> loss = lambda w: (6 * w[0] ** 2 + w[1] ** 2) / 2
-        >>> tx, params = optax.inject_hyperparams(optax.sgd)(0.25), jnp.ones(2)
+        >>> loss, params = lambda w: (6 * w[0] ** 2 + w[1] ** 2) / 2, jnp.ones(2)
+        >>> tx = optax.inject_hyperparams(optax.sgd)(0.25)
         >>> edge = rodflow.edge(loss, tx, (params, tx.init(params)))
         >>> print(f"{edge.sharpness[0]:.2f} {edge.learning_rate:.4f} {edge.period:.0f}")
         0.75 0.3333 2
@@ -135,8 +140,8 @@ def edge(
         >>> averages = [optax.ema(decay, debias=False) for decay in (0.4, 0.7)]
         >>> loss, tx = lambda w: 2 * w**2, optax.chain(*averages, optax.scale(-0.5))
         >>> edge = rodflow.edge(loss, tx, (jnp.array(1.0), tx.init(jnp.array(1.0))))
-        >>> print(f"{edge.sharpness[0]:.4f} {edge.scale:.4f} {edge.period:.2f}")
-        0.7778 1.2857 7.61
+        >>> print(f"{edge.sharpness[0]:.4f} {edge.scale:.4f} {edge.period:.1f}")
+        0.7778 1.2857 7.6
     """
     return _edge(loss, tx, state, k, by, start)
 
@@ -152,16 +157,16 @@ def _edge(
 ) -> Edge | dict[str, Edge]:
     iteration = Iteration(loss, tx)
     state = iteration.check(state)
-    iteration.init(state.params)
-    parts = parts_of(state.params, by, k)
-    filters = filters_at(iteration, state)
-    begin = None if start is None else _joined(start, state.params)
-    found, vectors = _edges(iteration, state, filters, parts, k, begin)
+    parts = parts_of(iteration.init(state.params).params, by, k)
+    filters, memory = filters_at(iteration, state)
+    begin = None if start is None else _joined(start)
+    found, vectors = _edges(iteration, state, filters, memory, parts, k, begin)
+    rows = jax.vmap(ravel_pytree(state.params)[1])(vectors)
     rate = _learning_rate(state.opt_state)
 
     def one(place: int) -> Edge:
         this = jax.tree.map(lambda x: x[place], found)
-        leaves, structure = jax.tree.flatten(vectors)
+        leaves, structure = jax.tree.flatten(rows)
         own = [x if here else None for x, here in zip(leaves, parts.members[place], strict=True)]
         return this._replace(
             learning_rate=None if rate is None else rate * this.scale,
@@ -173,134 +178,104 @@ def _edge(
     return {name: one(place) for place, name in enumerate(parts.names)}
 
 
-def _joined(start: Edge | dict[str, Edge], params: PyTree) -> PyTree:
+def _joined(start: Edge | dict[str, Edge]) -> Float[Array, "m parameters"]:
     """Return the vectors of all parts as those of all parameters."""
     edges = list(start.values()) if isinstance(start, dict) else [start]
-    return eqx.combine(*(each.vectors for each in edges))
+    whole = eqx.combine(*(each.vectors for each in edges))
+    return jax.vmap(lambda vector: ravel_pytree(vector)[0])(whole)
 
 
 def _edges(
     iteration: Iteration,
     state: PhaseState,
     filters: Filters,
+    memory: Memory,
     parts: Parts,
     k: int,
-    begin: PyTree | None,
-) -> tuple[Edge, PyTree]:
+    begin: Float[Array, "m parameters"] | None,
+) -> tuple[Edge, Float[Array, "m parameters"]]:
     """Return the edges of all parts, one after the other, and all their vectors."""
-    size = sum(leaf.size for leaf in jax.tree.leaves(state.params))
+    size, dtype = len(filters.size), filters.matrix.dtype
     most = min(k + 1, size)
-    dtype = filters.matrix.dtype
-    like = jax.tree.map(lambda x: jnp.zeros((most, *x.shape), dtype), state.params)
-    drawn = normal_like(jax.random.key(0), like)
-    flat, unravel = ravel_pytree(jax.tree.map(lambda x: x[0], drawn))
-    decay = alternation(filters)[1]
+    drawn = jax.random.normal(jax.random.key(0), (most, size), dtype)
+    decay = alternation(filters, memory)[1]
+    _, unravel = ravel_pytree(state.params)
 
-    def next_part(vectors: PyTree, part: Array) -> tuple[PyTree, Edge]:
-        metric = metric_of(filters, part)
-        response = response_of(filters, metric, part)
-        root = jax.tree.map(jnp.sqrt, response)
+    def next_part(vectors: Array, part: Array) -> tuple[Array, Edge]:
+        metric = metric_of(filters, memory, part)
+        root = jnp.sqrt(response_of(filters, memory, metric, part))
 
-        def product(v: PyTree) -> PyTree:
-            v = jax.tree.map(lambda s, x, p: (s * x).astype(p.dtype), root, v, state.params)
-            bent = jax.jvp(jax.grad(iteration.loss), (state.params,), (v,))[1]
-            return jax.tree.map(lambda s, x: s * x, root, bent)
+        def product(v: Array) -> Array:
+            moved = unravel(root * v)
+            # Parameters may be of less precision than the metric, as bf16 is.
+            moved = jax.tree.map(lambda m, p: m.astype(p.dtype), moved, state.params)
+            bent = jax.jvp(jax.grad(iteration.loss), (state.params,), (moved,))[1]
+            return root * ravel_pytree(bent)[0]
 
         if begin is None:
             depth = min(max(_KRYLOV_DEPTH, 2 * most), size)
-            pairs = largest_eigenpairs(
-                lambda v: ravel_pytree(product(unravel(v)))[0], flat, most, depth
-            )
-            pairs = pairs._replace(vectors=jax.vmap(unravel)(pairs.vectors))
+            pairs = largest_eigenpairs(product, drawn[0], most, depth)
         else:
-            pairs = refine_eigenpairs(product, _in_metric(begin, drawn, root), k)
-        edge = _edge_of(filters, metric, pairs, decay, k)
-        moves = _unit(jax.tree.map(lambda s, x: s * x, root, pairs.vectors))
+            scaled = jnp.where(root > 0, begin / jnp.where(root > 0, root, 1), 0)
+            fresh = jnp.all(scaled == 0, axis=1, keepdims=True)
+            scaled = jnp.where(fresh, jnp.where(root > 0, drawn, 0), scaled)
+            pairs = refine_eigenpairs(product, _unit(scaled), k)
+        moves = _unit(root * pairs.vectors)
         if begin is not None:  # where there is no edge, keep what there was
-            moves = jax.tree.map(lambda new, old: jnp.where(metric.known, new, old), moves, begin)
-        within = jax.tree.unflatten(jax.tree.structure(vectors), list(part))
-        vectors = jax.tree.map(lambda x, new, here: jnp.where(here, new, x), vectors, moves, within)
-        return vectors, edge
+            moves = jnp.where(metric.known, moves, begin)
+        vectors = jnp.where(part[filters.leaf], moves, vectors)
+        return vectors, _edge_of(filters, memory, metric, pairs, decay, k)
 
-    vectors, edges = jax.lax.scan(next_part, like, jnp.asarray(parts.members))
+    none = jnp.zeros((most, size), dtype)
+    vectors, edges = jax.lax.scan(next_part, none, jnp.asarray(parts.members))
     return edges, vectors
 
 
-def _in_metric(moves: PyTree, drawn: PyTree, root: PyTree) -> PyTree:
-    """Return displacements as eigenvectors, random ones for those that are zero there."""
-    vectors = jax.tree.map(
-        lambda x, s: jnp.where(s > 0, x / jnp.where(s > 0, s, 1), 0), moves, root
-    )
-    some = jnp.diagonal(rows.gram(vectors, vectors)) > 0
-    drawn = jax.tree.map(lambda x, s: jnp.where(s > 0, x, 0), drawn, root)
-    return _unit(
-        jax.tree.map(
-            lambda x, new: jnp.where(some.reshape(-1, *[1] * (x.ndim - 1)), x, new), vectors, drawn
-        )
-    )
-
-
-def _edge_of(filters: Filters, metric: Metric, pairs: Eigenpairs, decay: PyTree, k: int) -> Edge:
+def _edge_of(
+    filters: Filters, memory: Memory, metric: Metric, pairs: Eigenpairs, decay: Array, k: int
+) -> Edge:
     """Return the edge, without vectors, from eigenpairs in the metric."""
     values = jnp.where(metric.known, pairs.values, jnp.nan) / 2
     return Edge(
         sharpness=values[:k],
-        error=jnp.where(metric.known, _errors(pairs)[:k], jnp.nan) / 2,
-        scale=_scale(
-            filters, metric, values[0], jax.tree.map(lambda x: x[0], pairs.vectors), decay
-        ),
+        error=jnp.where(metric.known, pairs.errors()[:k], jnp.nan) / 2,
+        scale=_scale(filters, memory, metric, values[0], pairs.vectors[0], decay),
         learning_rate=None,
         period=jnp.where(metric.known, metric.period, jnp.nan),
         vectors=None,
     )
 
 
-def _errors(pairs: Eigenpairs) -> Float[Array, " k"]:
-    """Return estimates of the errors of the values, at most the residuals.
-
-    By Kato and Temple an error is at most the squared residual over the distance from all other
-    eigenvalues, which is estimated from the values beside, and as less by their residuals.
-    """
-    values, left = pairs.values, pairs.residuals
-    end = jnp.full(1, jnp.inf, values.dtype)
-    gaps = values[:-1] - values[1:]
-    below = jnp.append(gaps - left[1:], end)
-    above = jnp.concatenate([end, gaps - left[:-1]])
-    gap = jnp.minimum(below, above)
-    # Of the last value nothing is known that is below it.
-    gap = gap.at[-1].set(jnp.where(len(values) > 1, 0, gap[-1]))
-    return jnp.where(gap > left, left**2 / jnp.where(gap > left, gap, 1), left)
-
-
 def _scale(
     filters: Filters,
+    memory: Memory,
     metric: Metric,
     sharpness: Float[Array, ""],
-    vector: PyTree,
-    decay: PyTree,
+    vector: Float[Array, " parameters"],
+    decay: Float[Array, " parameters"],
 ) -> Float[Array, ""]:
     """Return the factor on the update with which an effective sharpness would be 1."""
-    parts = jax.tree.map(lambda v, r: jnp.sum(v**2 * (2 / (2 + r))), vector, decay)
-    mean = jax.tree.reduce(jnp.add, parts)
+    mean = jnp.sum(vector**2 * (2 / (2 + decay)))
     lower = sharpness - 1 + mean
     alternating = jnp.where(lower > 0, mean / jnp.where(lower > 0, lower, 1), jnp.inf)
     kind = jax.tree.map(lambda x: x[metric.first, 1], filters.kinds)
 
-    def rotating() -> Array:
-        def transfer(w: Array) -> tuple[Array, Array]:
-            q, r = transfer_of(kind, memory_at(filters, w))
-            return sharpness * metric.critical * q - r, jnp.zeros_like(r)
+    def relative(w: Array, memory: Memory) -> Array:
+        q, r = transfer_of(kind, memory)
+        return curvature_at(w, sharpness * metric.critical * q - r, jnp.zeros_like(r))
 
-        return first_crossing(transfer, filters.matrix.dtype).curvature
+    def rotating() -> Array:
+        turns = relative(grid_of(sharpness.dtype), memory)
+        return first_crossing(turns, lambda w: relative(w, memory_at(filters, w))).curvature
 
     found = jax.lax.cond(metric.period == 2, lambda: alternating, rotating)
     return jnp.where(metric.known, found, jnp.nan)
 
 
-def _unit(vectors: PyTree) -> PyTree:
+def _unit(vectors: Float[Array, "m n"]) -> Float[Array, "m n"]:
     """Return rows of unit length, and zeros as they are."""
-    length = jnp.sqrt(jnp.diagonal(rows.gram(vectors, vectors)))
-    return rows.combine(jnp.diag(1 / jnp.where(length > 0, length, 1)), vectors)
+    length = jnp.linalg.norm(vectors, axis=1, keepdims=True)
+    return vectors / jnp.where(length > 0, length, 1)
 
 
 def _learning_rate(opt_state: PyTree) -> Array | None:

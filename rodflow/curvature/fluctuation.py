@@ -24,6 +24,12 @@ direction that has just learned a gradient finds it again in the steps of a chai
 which would count as curvature. On V the meter is the top eigenvalue of the symmetric part of the
 regression matrix D^-1/2 E[(V'g) (V's)'] D^-1/2, D = E[(V's) (V's)'].
 
+With v the unit vector of the leading mode and v_b its part in a layer b, a convex quadratic has
+r^1/2 H r^1/2 >= k v v', so that k |v_b|^2 / 2 is a lower bound of the effective sharpness of the
+layer with all others held, exact where one mode dominates. These bounds add up to k / 2. (The
+regression of a layer's own gradient on its own step is no such number: a mode moves all layers at
+once, and reads k / 2 in each.)
+
 All of this is ours. It rests on the response of a chain being linear, and on batches that are drawn
 independently: without replacement the noise of a step is anticorrelated with that before.
 """
@@ -38,6 +44,8 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, PyTree
 
 from rodflow._checks import check_count
+from rodflow.curvature._parts import By, parts_of
+from rodflow.linalg import rows
 
 _FLOOR = 1e-6  # of eigenvalues of k by k matrices, relative to the largest
 
@@ -56,9 +64,15 @@ class FluctuationState(NamedTuple):
         spread: The running mean of (V's[t-1]) (V's[t-1])'.
         reading: The effective sharpnesses along V at its last renewal, in descending order; NaN
             until then.
+
+    Examples:
+        >>> import jax.numpy as jnp, rodflow
+        >>> state = rodflow.FluctuationMeter(vectors=2).init(jnp.zeros(3))
+        >>> state.directions.shape, state.reading
+        ((2, 3), Array([nan, nan], dtype=float32))
     """
 
-    steps: jax.typing.ArrayLike
+    steps: Array
     mean_updates: PyTree[Array]
     mean_grads: PyTree[Array]
     products: PyTree[Array]
@@ -80,8 +94,8 @@ class FluctuationMeter(eqx.Module):
             their span.
         memory: Steps of the means that are taken off; drift slower than this does not count.
         window: Steps of the averages. The standard error of the reading is about
-            2 sqrt((1 - s) / window) for SGD at an effective sharpness s, a few times smaller with
-            momentum .9.
+            sqrt((1 - c) / (2 window)) for SGD at an effective sharpness c, and smaller by
+            sqrt((1 + b) / (1 - b)) with momentum b.
         renewal: Steps after which directions and readings are renewed.
 
     Raises:
@@ -172,7 +186,7 @@ class FluctuationMeter(eqx.Module):
         dg = jax.tree.map(off, grads, state.mean_grads)
         s = jax.tree.map(apart, du, scale)
         g = jax.tree.map(jnp.multiply, dg, scale)
-        along_g, along_s = _along(state.directions, g), _along(state.directions, s)
+        along_g, along_s = rows.along(state.directions, g), rows.along(state.directions, s)
 
         def toward(mean: PyTree, value: PyTree, rate: Array) -> PyTree:
             return jax.tree.map(lambda m, x: m + rate * (x - m), mean, value)
@@ -192,30 +206,49 @@ class FluctuationMeter(eqx.Module):
         )
         return jax.lax.cond(steps % self.renewal == 0, self._renewed, lambda x: x, state)
 
+    def parts(self, state: FluctuationState, by: By = "leaf") -> dict[str, Float[Array, ""]]:
+        """Return the largest reading, divided among parts of the parameters.
+
+        Each part has the share of the squared length of the leading mode that lies in it. For a
+        convex quadratic the number is a lower bound of the effective sharpness of the part with all
+        others held (`rodflow.edge(..., by=...)`), exact where one mode dominates.
+        Theory: docs/theory/meters.md.
+
+        Args:
+            state: The state after some renewal of the directions.
+            by: A function from the path of a leaf of the parameters to the name of its part, or
+                "leaf" for a part of each leaf.
+
+        Returns:
+            Numbers without unit, by name; their sum is the effective sharpness. NaN until the first
+            renewal.
+
+        Raises:
+            ValueError: `by` is of another kind.
+
+        Examples:
+            >>> import jax.numpy as jnp, rodflow
+            >>> meter = rodflow.FluctuationMeter(vectors=1)
+            >>> state = meter.init({"a": jnp.zeros(1), "b": jnp.zeros(1)})
+            >>> state = state._replace(
+            ...     directions={"a": jnp.array([[0.6]]), "b": jnp.array([[0.8]])},
+            ...     cross=jnp.array([[0.5]]), spread=jnp.array([[1.0]]), reading=jnp.array([0.5]))
+            >>> print(*(f"{name} {value:.2f}" for name, value in meter.parts(state).items()))
+            a 0.18 b 0.32
+        """
+        found = parts_of(state.mean_updates, by, 1)
+        values, modes = _modes(state.cross, state.spread)
+        top = rows.pick(rows.combine(modes[:1], state.directions), 0)
+        shares = jnp.stack([jnp.sum(leaf**2) for leaf in jax.tree.leaves(top)])
+        shares = jnp.where(jnp.isnan(state.reading[0]), jnp.nan, shares / jnp.sum(shares))
+        each = values[0] * jnp.asarray(found.members) @ shares
+        return {name: each[place] for place, name in enumerate(found.names)}
+
     def _renewed(self, state: FluctuationState) -> FluctuationState:
         return state._replace(
             directions=_orthonormal(state.products, state.directions),
-            reading=_reading(state.cross, state.spread),
+            reading=_modes(state.cross, state.spread)[0],
         )
-
-
-def _along(directions: PyTree, vector: PyTree) -> Float[Array, " k"]:
-    """Return the components of a vector along each direction."""
-    parts = jax.tree.map(lambda d, x: jnp.tensordot(d, x, axes=x.ndim), directions, vector)
-    return sum(jax.tree.leaves(parts), jnp.zeros(()))
-
-
-def _gram(a: PyTree, b: PyTree) -> Float[Array, "k k"]:
-    """Return the inner products of the members of two sets of vectors."""
-
-    def part(x: Array, y: Array) -> Array:
-        return jnp.einsum("i...,j...->ij", x, y)
-
-    return sum(jax.tree.leaves(jax.tree.map(part, a, b)), jnp.zeros(()))
-
-
-def _combined(matrix: Array, vectors: PyTree) -> PyTree:
-    return jax.tree.map(lambda v: jnp.tensordot(matrix, v, axes=1), vectors)
 
 
 def _inverse_root(matrix: Float[Array, "k k"]) -> Float[Array, "k k"]:
@@ -229,18 +262,24 @@ def _orthonormal(vectors: PyTree, like: PyTree) -> PyTree:
 
     `like` itself where the vectors span less than their number.
     """
-    lengths = jnp.sqrt(jnp.diagonal(_gram(vectors, vectors)))
-    basis = _combined(jnp.diag(1 / lengths), vectors)
+    lengths = jnp.sqrt(jnp.diagonal(rows.gram(vectors, vectors)))
+    basis = rows.combine(jnp.diag(1 / lengths), vectors)
     for _ in range(2):  # the second time for what rounding left of the first
-        basis = _combined(_inverse_root(_gram(basis, basis)), basis)
-    left, _, right = jnp.linalg.svd(_gram(like, basis))
-    turned = _combined(left @ right, basis)
+        basis = rows.combine(_inverse_root(rows.gram(basis, basis)), basis)
+    left, _, right = jnp.linalg.svd(rows.gram(like, basis))
+    turned = rows.combine(left @ right, basis)
     whole = jnp.all(jnp.isfinite(left))
     return jax.tree.map(lambda new, old: jnp.where(whole, new, old), turned, like)
 
 
-def _reading(cross: Float[Array, "k k"], spread: Float[Array, "k k"]) -> Float[Array, " k"]:
-    """Return the eigenvalues of the regression on the last step, in descending order."""
+def _modes(
+    cross: Float[Array, "k k"], spread: Float[Array, "k k"]
+) -> tuple[Float[Array, " k"], Float[Array, "k k"]]:
+    """Return the eigenvalues of the regression on the last step, in descending order.
+
+    And its eigenvectors as rows, in coordinates of the directions.
+    """
     root = _inverse_root(spread)
     regression = root @ cross @ root
-    return jnp.linalg.eigvalsh((regression + regression.T) / 2)[::-1]
+    values, vectors = jnp.linalg.eigh((regression + regression.T) / 2)
+    return values[::-1], (spread @ root @ vectors).T[::-1]

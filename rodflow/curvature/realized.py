@@ -31,17 +31,23 @@ _ROUNDING_UNITS = 32
 
 
 class EdgeFactors(NamedTuple):
-    """The factors of a realized edge: `realized_edge` = `chi` * `alignment` / `descent`.
+    """The factors of a realized edge, `effective_sharpness` * `alignment` / `descent`.
 
     Attributes:
         realized_edge: zeta, without unit; 1 where the step left the loss as it was.
-        chi: The effective sharpness, without unit.
+        effective_sharpness: chi, without unit.
         alignment: s, without unit: 1 for a step along the top mode of a quadratic.
-        descent: tau, without unit: 1 for an oscillation at the edge along one mode of a quadratic.
+        descent: tau, without unit: 1 for gradient descent.
+
+    Examples:
+        >>> import jax.numpy as jnp, rodflow
+        >>> at = jnp.array(9.0), jnp.array(1.0), jnp.array(6.0), jnp.array(-2.0)  # of (3 - t)^2
+        >>> rodflow.edge_factors(*at, jnp.array(1 / 3), jnp.array(1 / 3))._fields
+        ('realized_edge', 'effective_sharpness', 'alignment', 'descent')
     """
 
     realized_edge: Float[Array, ""]
-    chi: Float[Array, ""]
+    effective_sharpness: Float[Array, ""]
     alignment: Float[Array, ""]
     descent: Float[Array, ""]
 

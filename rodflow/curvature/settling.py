@@ -11,14 +11,11 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, PyTree
 
 from rodflow.curvature._norms import with_norms_held
-from rodflow.linalg.trees import norm
 from rodflow.maps.iteration import AbstractIteration, PhaseState
 from rodflow.maps.parity import Parity
 
 # An error of the oscillation halves at worst in each, and one of b2 = .5 does, too.
 _PROBE_ITERATIONS = 64
-# What a linear response may leave unexplained of the step of the present gradient.
-_EXPLAINED = 0.05
 
 
 class Settling(eqx.Module):
@@ -72,14 +69,17 @@ class Settling(eqx.Module):
     def at_present(cls, iteration: AbstractIteration, state: PhaseState) -> Settling:
         """Begin with norms held as they are under the gradient and the momenta at `state`."""
         start = cls.begin(iteration, state)
-        there, grads = start._present()
-        oscillates = _are(iteration.parity(state.params), Parity.OSCILLATING)
+        return start.holding(*start.present())
+
+    def holding(self, there: PhaseState, grads: PyTree) -> Settling:
+        """Return the same with norms held as they are under a gradient at a point."""
+        oscillates = _are(self.iteration.parity(self.state.params), Parity.OSCILLATING)
         mirrored = jax.tree.map(lambda osc, z: -z if osc else z, oscillates, there)
         minus = jax.tree.map(jnp.negative, grads)
-        respond = with_norms_held(iteration.respond, (there, grads), (mirrored, minus))
-        return cls(start.iteration, start.state, start.x, start.memory, respond)
+        respond = with_norms_held(self.iteration.respond, (there, grads), (mirrored, minus))
+        return Settling(self.iteration, self.state, self.x, self.memory, respond)
 
-    def _present(self) -> tuple[PhaseState, PyTree]:
+    def present(self) -> tuple[PhaseState, PyTree]:
         """Return the state before a step with the present gradient, and that gradient.
 
         Momenta and parameters are as at present; with this gradient, the step ends with the
@@ -124,24 +124,11 @@ class Settling(eqx.Module):
         zeros = jax.tree.map(jnp.zeros_like, still.params)
         return moving, jax.linearize(increment, moving, zeros)[1]
 
-    def explained(self) -> PhaseState:
-        """Return True where the linear response gives the step of the present gradient, to 5 %.
-
-        Each leaf that oscillates has its own answer; all others are None.
-        """
-        there, grads = self._present()
+    def taken(self, there: PhaseState, grads: PyTree) -> tuple[PhaseState, PhaseState]:
+        """Return what oscillates of a point, and how the optimizer itself moves it from there."""
         oscillates = _are(self.iteration.parity(self.state.params), Parity.OSCILLATING)
-        still, moving = self._still(self.memory), eqx.filter(there, oscillates)
-        tangent = eqx.combine(moving, jax.tree.map(jnp.zeros_like, self.state))
-        zeros = jax.tree.map(jnp.zeros_like, grads)
-        _, linear = jax.jvp(self.respond, (still, zeros), (tangent, grads))
-        actual = self.iteration.respond(there, grads)
-
-        def close(a: Array, b: Array, z: Array) -> Array:
-            unit = 8 * jnp.finfo(z.dtype).eps  # an increment is a difference, which is rounded
-            return norm(a - b) <= _EXPLAINED * norm(a) + unit * norm(z)
-
-        return jax.tree.map(close, *(eqx.filter(x, oscillates) for x in (actual, linear, there)))
+        moved = self.iteration.respond(there, grads)
+        return eqx.filter(there, oscillates), eqx.filter(moved, oscillates)
 
     def _still(self, memory: PhaseState) -> PhaseState:
         """Return the point without gradient and momentum: second moments feel no oscillation."""

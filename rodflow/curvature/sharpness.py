@@ -137,7 +137,7 @@ def effective_sharpness(
         elementwise: False for a chain that mixes the elements of a tensor, such as `if_shampoo`
             (otherwise it is found out, and the result NaN). The response to an alternating gradient
             g is then a product R g with a matrix, symmetric and positive, and the eigenvalues are
-            those of R H.
+            those of R H; modes that leave as rotations are not seen.
         by: A function from the path of a leaf of the parameters to the name of its part, or "leaf"
             for a part of each leaf, to find the numbers of each part with all others held.
 
@@ -184,11 +184,14 @@ def _effective_sharpness(
             )
         return _in_metric_of_matrices(Settling.at_present(iteration, state), state, k) / 2
     parts = parts_of(state.params, by, k)
-    filters = filters_at(iteration, state)
+    filters, memory = filters_at(iteration, state)
+
+    _, unravel = ravel_pytree(state.params)
 
     def one(part: Array) -> Array:
-        metric = metric_of(filters, part)
-        values = sharpness(loss, state.params, k, response_of(filters, metric, part))
+        metric = metric_of(filters, memory, part)
+        response = unravel(response_of(filters, memory, metric, part))
+        values = sharpness(loss, state.params, k, response)
         return jnp.where(metric.known, values / 2, jnp.nan)
 
     values = jax.lax.map(one, jnp.asarray(parts.members))

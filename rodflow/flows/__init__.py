@@ -14,3 +14,5 @@ from rodflow.flows.rod import RodFlow as RodFlow
 from rodflow.flows.rod import SignedRod as SignedRod
 from rodflow.flows.rod import SignedRodState as SignedRodState
 from rodflow.flows.stable import StableFlow as StableFlow
+from rodflow.flows.stochastic import MinibatchField as MinibatchField
+from rodflow.flows.stochastic import StochasticRod as StochasticRod

@@ -36,7 +36,8 @@ class Eigenpairs(NamedTuple):
     Attributes:
         values: The Rayleigh quotients v' A v of the vectors, in descending order.
         vectors: Orthonormal vectors, as the rows of a pytree.
-        residuals: The lengths |A v - (v' A v) v|. An eigenvalue is that close to each value.
+        residuals: The lengths :math:`|A v - (v' A v) v|`. An eigenvalue is that close to each
+            value.
 
     Examples:
         >>> import jax.numpy as jnp
@@ -49,6 +50,27 @@ class Eigenpairs(NamedTuple):
     values: Float[Array, " k"]
     vectors: PyTree
     residuals: Float[Array, " k"]
+
+    def errors(self) -> Float[Array, " k"]:
+        """Return estimates of the errors of the values, from the residuals, and of rounding.
+
+        By Kato and Temple an error is at most the squared residual over the distance from all other
+        eigenvalues. That is estimated from the values beside, less their residuals. Where they do
+        not separate a value, eigenvalues may be missing between, and the residuals above add up.
+        """
+        values, left = self.values, self.residuals
+        end = jnp.full(1, jnp.inf, values.dtype)
+        gaps = values[:-1] - values[1:]
+        gap = jnp.minimum(
+            jnp.append(gaps - left[1:], end), jnp.concatenate([end, gaps - left[:-1]])
+        )
+        # Of the last value nothing is known that is below it.
+        gap = gap.at[-1].set(jnp.where(len(values) > 1, 0, gap[-1]))
+        apart = gap > left
+        found = jnp.where(
+            apart, left**2 / jnp.where(apart, gap, 1), jnp.cumsum(jnp.where(apart, 0, left))
+        )
+        return found + jnp.finfo(values.dtype).eps * jnp.max(jnp.abs(values))
 
 
 def largest_eigenvalues(

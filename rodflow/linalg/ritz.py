@@ -13,7 +13,7 @@ from collections.abc import Callable
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import PyTree
+from jaxtyping import Array, Float, PyTree
 
 from rodflow.linalg import rows
 from rodflow.linalg.decompositions import eigh
@@ -46,43 +46,43 @@ def refine_eigenpairs(product: Callable[[PyTree], PyTree], vectors: PyTree, k: i
         5.0000
     """
     m = len(jax.tree.leaves(vectors)[0])
-    kind = jnp.finfo(jnp.result_type(*jax.tree.leaves(vectors)))
-    least = _LEAST * float(kind.eps)
-    vectors = rows.combine(rows.inverse_root(rows.gram(vectors, vectors), least), vectors)
-    images = jax.vmap(product)(vectors)
-    pairs, images = _ritz(vectors, images)
-    left = jax.tree.map(
-        lambda image, x: image - jnp.tensordot(jnp.diag(pairs.values), x, 1), images, pairs.vectors
-    )
-    left = jax.tree.map(lambda x: x[:k], left)
-    left = _unit(left)
+    vectors = _orthonormal(vectors)
+    pairs, left, images = _ritz(vectors, jax.vmap(product)(vectors))
+    left = _unit(jax.tree.map(lambda x: x[:k], left))
     for _ in range(2):
         inside = rows.combine(rows.gram(left, pairs.vectors), pairs.vectors)
         left = jax.tree.map(jnp.subtract, left, inside)
-    left = rows.combine(rows.inverse_root(rows.gram(left, left), least), left)
+    left = _orthonormal(left)
     basis, images = (
         jax.tree.map(lambda a, b: jnp.concatenate([a, b]), *both)
         for both in ((pairs.vectors, left), (images, jax.vmap(product)(left)))
     )
-    pairs, _ = _ritz(basis, images)
+    pairs, _, _ = _ritz(basis, images)
     return Eigenpairs(*jax.tree.map(lambda x: x[:m], tuple(pairs)))
 
 
-def _ritz(basis: PyTree, images: PyTree) -> tuple[Eigenpairs, PyTree]:
-    """Return the eigenpairs within an orthonormal basis, and their images."""
+def _ritz(basis: PyTree, images: PyTree) -> tuple[Eigenpairs, PyTree, PyTree]:
+    """Return the eigenpairs within an orthonormal basis, their residuals and their images."""
     matrix = rows.gram(basis, images)
     values, turn = eigh((matrix + matrix.T) / 2)
     values, turn = values[::-1], turn[:, ::-1].T
     vectors, images = rows.combine(turn, basis), rows.combine(turn, images)
-    left = jax.tree.map(
-        lambda image, x: image - jnp.tensordot(jnp.diag(values), x, 1), images, vectors
-    )
-    return Eigenpairs(values, vectors, jnp.sqrt(jnp.diagonal(rows.gram(left, left)))), images
+    left = jax.tree.map(jnp.subtract, images, rows.combine(jnp.diag(values), vectors))
+    return Eigenpairs(values, vectors, _lengths(left)), left, images
+
+
+def _orthonormal(vectors: PyTree) -> PyTree:
+    """Return orthonormal vectors of the same span, and zeros for what is only rounding."""
+    kind = jnp.finfo(jnp.result_type(*jax.tree.leaves(vectors)))
+    least = _LEAST * float(kind.eps)
+    return rows.combine(rows.inverse_root(rows.gram(vectors, vectors), least), vectors)
 
 
 def _unit(vectors: PyTree) -> PyTree:
-    """Return the vectors over their lengths, zero where they are zero."""
-    length = jnp.sqrt(jnp.diagonal(rows.gram(vectors, vectors)))
-    return rows.combine(
-        jnp.diag(jnp.where(length > 0, 1 / jnp.where(length > 0, length, 1), 0)), vectors
-    )
+    """Return the vectors over their lengths, and zeros as they are."""
+    lengths = _lengths(vectors)
+    return rows.combine(jnp.diag(1 / jnp.where(lengths > 0, lengths, 1)), vectors)
+
+
+def _lengths(vectors: PyTree) -> Float[Array, " m"]:
+    return jnp.sqrt(jnp.diagonal(rows.gram(vectors, vectors)))

@@ -14,6 +14,7 @@ from jax.core import Tracer
 from jaxtyping import Array, PyTree
 
 from rodflow._checks import check_scalar, shown
+from rodflow.maps.programs import compiled
 
 
 def check_params(params: PyTree) -> None:
@@ -51,13 +52,12 @@ def check_loss(loss: Callable[..., Any], params: PyTree) -> None:
     check_scalar(loss, params)
     if any(isinstance(leaf, Tracer) for leaf in jax.tree.leaves(params)):
         return
-    value = _evaluate(loss, params)
+    value = compiled(_evaluate, loss, params)
     # A loss that closes over the tracers of an outer transformation stays abstract.
     if not isinstance(value, Tracer) and not np.isfinite(value):
         raise ValueError(f"The loss at the start is {value}; it must be finite.")
 
 
-@eqx.filter_jit
 def _evaluate(loss: Callable[[PyTree], Array], params: PyTree) -> Array:
     return loss(params)
 

@@ -13,9 +13,8 @@ from __future__ import annotations
 
 import abc
 import dataclasses
-import functools
 from collections.abc import Callable
-from typing import Any, NamedTuple, final
+from typing import NamedTuple, final
 
 import equinox as eqx
 import jax
@@ -30,6 +29,7 @@ from rodflow.maps._loss import check_loss, check_params, hashable
 from rodflow.maps._transformation import between_steps, needs_of, unobserved, without_readings
 from rodflow.maps.parity import Parity, are_rounding_errors, as_clock, probe_parity
 from rodflow.maps.placement import Placement, place, placement_of
+from rodflow.maps.programs import compiled
 
 
 class PhaseState(NamedTuple):
@@ -271,22 +271,13 @@ class Iteration(AbstractIteration):
 
 def _value_and_grad(iteration: AbstractIteration, params: PyTree) -> tuple[Array, PyTree]:
     """Return the loss and its gradient, traced once for all that follow the iterates."""
-    arrays, functions = eqx.partition(iteration.loss_fn, eqx.is_array)
-    leaves, structure = jax.tree.flatten(functions)
-    return _traced_once(structure, tuple(leaves), iteration.placement, arrays, params)
+    # Inlined, so that a program has nothing but its operations.
+    return compiled(_differentiated, iteration.loss_fn, iteration.placement, params, inline=True)
 
 
-# Inlined, so that a program has nothing but its operations.
-@functools.partial(jax.jit, static_argnums=(0, 1, 2), inline=True)
-def _traced_once(
-    structure: Any,
-    functions: tuple[Any, ...],
-    placement: Placement | None,
-    arrays: PyTree,
-    params: PyTree,
+def _differentiated(
+    loss: Callable[[PyTree], Array], placement: Placement | None, params: PyTree
 ) -> tuple[Array, PyTree]:
-    loss = eqx.combine(structure.unflatten(functions), arrays)
-
     def placed(params: PyTree) -> Array:
         return loss(params if placement is None else place(params, placement))
 

@@ -8,3 +8,8 @@ from rodflow.solvers.integrator import Integrator as Integrator
 from rodflow.solvers.integrator import work_per_step as work_per_step
 from rodflow.solvers.lookback import LookbackEuler as LookbackEuler
 from rodflow.solvers.lookback import OneLegLookback as OneLegLookback
+from rodflow.solvers.multistep import Memory as Memory
+from rodflow.solvers.multistep import MultistepLookback as MultistepLookback
+from rodflow.solvers.noisy_term import AbstractNoisyField as AbstractNoisyField
+from rodflow.solvers.noisy_term import Interval as Interval
+from rodflow.solvers.noisy_term import NoisyTerm as NoisyTerm

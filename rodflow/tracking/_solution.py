@@ -6,6 +6,7 @@ solver steps has diverged: its step is marked, and its state is NaN from there o
 
 from __future__ import annotations
 
+import inspect
 from typing import Any, NamedTuple
 
 import diffrax
@@ -20,6 +21,10 @@ from rodflow.maps.placement import place_alike
 from rodflow.solvers import Integrator, work_per_step
 from rodflow.term import Work
 from rodflow.tracking._iterates import runaway_limit
+
+# Without the `jit` around it, which would hold the loss and the chain for good; the program that
+# follows the flow is compiled as a whole.
+_diffeqsolve = inspect.unwrap(diffrax.diffeqsolve)
 
 
 class FlowRun(NamedTuple):
@@ -69,7 +74,7 @@ def follow_flow(
 
     term = flow.term(iteration)
     # Flows are autonomous: every stretch starts at time 0, where time is best resolved.
-    solution = diffrax.diffeqsolve(
+    solution = _diffeqsolve(
         term,
         integrator.solver,
         t0=0.0,

@@ -29,6 +29,7 @@ from rodflow.flows.flow import AbstractFlow
 from rodflow.linalg.trees import alike, norm
 from rodflow.maps.iteration import AbstractIteration, Iteration, PhaseState
 from rodflow.maps.placement import Placement
+from rodflow.maps.programs import compiled
 from rodflow.solvers import Integrator
 from rodflow.tracking._arguments import checked_flows, checked_integrators, checked_key
 from rodflow.tracking._iterates import (
@@ -64,9 +65,9 @@ class Tracker(eqx.Module):
     """The parts of `track`: start with `init`, continue with `run` for as many records as wanted.
 
     Parameters that are sharded over a mesh stay so. Trackers of the same loss, transformation and
-    flows share compiled programs, which JAX keeps with what `loss` closes over (until
-    `jax.clear_caches()`); many hyperparameters are lanes of one program rather than trackers in a
-    loop. Theory: docs/theory/tracking.md.
+    flows share compiled programs. The last of these are kept, with what `loss` closes over; many
+    hyperparameters are lanes of one program rather than trackers in a loop.
+    Theory: docs/theory/tracking.md.
 
     Args:
         loss: A function of the parameters that returns a scalar.
@@ -147,9 +148,9 @@ class Tracker(eqx.Module):
         check_count("warmup", warmup, 0)
         state = self.iteration.init(params)
         key = jax.random.key(0) if key is None else checked_key(key)
-        return self._start(state, warmup, key, self.iteration.placed(state.params).placement)
+        placement = self.iteration.placed(state.params).placement
+        return compiled(Tracker._start, self, state, warmup, key, placement)
 
-    @eqx.filter_jit
     def _start(
         self, state: PhaseState, warmup: int, key: PRNGKeyArray, placement: Placement | None
     ) -> TrackerState:
@@ -187,7 +188,7 @@ class Tracker(eqx.Module):
         check_count("num_records", num_records, 0)
         placement = self.iteration.placed(state.start).placement
         try:
-            return self._run(state, num_records, placement)
+            return compiled(Tracker._run, self, state, num_records, placement)
         except TypeError as error:
             if "forward-mode" not in str(error):
                 raise
@@ -196,7 +197,6 @@ class Tracker(eqx.Module):
                 "every flow an `Integrator` with `adjoint=diffrax.ForwardMode()`."
             ) from error
 
-    @eqx.filter_jit
     def _run(
         self, state: TrackerState, num_records: int, placement: Placement | None
     ) -> tuple[TrackerState, Tracking]:

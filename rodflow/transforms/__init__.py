@@ -1,5 +1,6 @@
 """Optax transformations that Optax lacks, and the optimizers of the papers by name."""
 
+from rodflow.transforms._monitor import MonitoredState as MonitoredState
 from rodflow.transforms.compensation import CompensateRoundingState as CompensateRoundingState
 from rodflow.transforms.compensation import compensate_rounding as compensate_rounding
 from rodflow.transforms.first_gradient import FirstGradientState as FirstGradientState
@@ -10,7 +11,6 @@ from rodflow.transforms.first_gradient import (
 from rodflow.transforms.inverse_free_shampoo import ScaleByIfShampooState as ScaleByIfShampooState
 from rodflow.transforms.inverse_free_shampoo import if_shampoo as if_shampoo
 from rodflow.transforms.inverse_free_shampoo import scale_by_if_shampoo as scale_by_if_shampoo
-from rodflow.transforms.monitored import MonitoredState as MonitoredState
 from rodflow.transforms.monitored import monitored as monitored
 from rodflow.transforms.named import OPTIMIZERS as OPTIMIZERS
 from rodflow.transforms.named import heavy_ball as heavy_ball

@@ -31,6 +31,13 @@ class FirstGradientState(NamedTuple):
     Attributes:
         count: The number of steps so far: an int32 scalar, or a float one as the clock of a flow.
         inner_state: The state of the optimizer within.
+
+    Examples:
+        >>> import jax.numpy as jnp, rodflow
+        >>> tx = rodflow.gi_adam(learning_rate=1.0)
+        >>> updates, state = tx.update(jnp.array(2.0), tx.init(jnp.array(0.0)))
+        >>> print(state.count, state.inner_state[0].nu.round(2))  # the second moment is g^2
+        1 4.0
     """
 
     count: jax.typing.ArrayLike

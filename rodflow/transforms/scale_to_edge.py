@@ -23,6 +23,12 @@ class ScaleToEdgeState(NamedTuple):
         learning_rate: The rate of the last step, a scalar; 0 before the first.
         numerator: The average of the descent of the loss per unit of learning rate, -g'u.
         denominator: The average of the curvature along the direction, :math:`|u'Hu|`.
+
+    Examples:
+        >>> import jax.numpy as jnp, rodflow
+        >>> state = rodflow.scale_to_edge().init(jnp.ones(2))
+        >>> print(state.learning_rate, state.numerator, state.denominator)
+        0.0 0.0 0.0
     """
 
     learning_rate: jax.Array

@@ -74,12 +74,22 @@ def test_tables_stand_below_the_question_and_above_the_circumstances(build):
 
 
 def test_one_table_or_the_cells_are_shown_with_findings_where_they_are_asked_for(build):
+    both, _ = build("```{results} speed cells, sizes\n```")
+    assert 0 < both.index("Cells, all of them") < both.index("Sizes, of all")
+    assert "Speeds" not in both and both.count("How fast is it?") == 1
     page, warnings = build(
         "```{results} speed sizes\n:findings:\n```\n\n```{results} speed cells\n```"
     )
     assert not warnings
     assert "Sizes, of all" in page and "Speeds" not in page and "Cells, all of them" in page
     assert "<li><p>It is <em>fast</em>.</p></li>" in page
+
+
+def test_figures_can_stand_below_a_question_without_its_tables(build):
+    page, warnings = build("```{results} speed\n:without-tables:\n```")
+    assert not warnings
+    assert "How fast is it?" in page and "Measured on 2026-01-31" in page
+    assert "Speeds" not in page and "Sizes" not in page
 
 
 def test_numbers_are_printed_in_the_text(build):

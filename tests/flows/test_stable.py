@@ -142,3 +142,11 @@ def test_center_loss_extent_and_cost(params):
     assert flow.predicted_loss(iteration, y) == iteration.loss(y.params)
     assert flow.extent(y) == 0.0
     assert flow.gradients == 1
+
+
+def test_the_error_of_a_small_leaf_does_not_drown_in_that_of_others():
+    """Steps are chosen by the leaf whose root mean square is the largest; empty ones have none."""
+    norm = StableFlow().integrator.stepsize_controller.norm
+    error = {"weights": jnp.full(10_000, 0.1), "nu": jnp.array(3.0), "empty": jnp.zeros((0, 2))}
+    np.testing.assert_allclose(norm(error), 3.0, rtol=1e-6)
+    np.testing.assert_allclose(norm(error | {"nu": jnp.array([3.0, 4.0])}), 12.5**0.5, rtol=1e-6)

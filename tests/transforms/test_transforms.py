@@ -19,6 +19,7 @@ from rodflow.transforms import (
     adam_2k,
     gi_adam,
     if_shampoo,
+    monitored,
     rf_adamw,
     rf_rmsprop,
     scale_by_if_shampoo,
@@ -29,6 +30,11 @@ from rodflow.transforms import (
     scale_by_scalar_rms,
     scale_to_edge,
 )
+
+
+def monitored_adam(learning_rate, b1=0.9, b2=0.999, eps=1e-8):
+    return monitored(optax.adam(learning_rate, b1, b2, eps))
+
 
 # name -> factory and the hyperparameters it is given. Learning rates are small enough for the stiff
 # direction of Rosenbrock's valley (curvature 1000, edge of GD at 2e-3), and for root-free methods
@@ -53,6 +59,7 @@ ALIASES = {
     "rf_rmsprop": (rf_rmsprop, {"learning_rate": 5e-3, "batch_size": 1}),
     "rf_adamw": (rf_adamw, {"learning_rate": 5e-3, "batch_size": 1, "weight_decay": 1e-4}),
     "if_shampoo": (if_shampoo, {"learning_rate": 1e-3, "batch_size": 1, "damping": 0.1}),
+    "monitored": (monitored_adam, {"learning_rate": 1e-2}),
 }
 
 

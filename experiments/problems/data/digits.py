@@ -1,7 +1,9 @@
 """Handwritten digits of 8 x 8 pixels, from scikit-learn."""
 
+import importlib.util
+from pathlib import Path
+
 import numpy as np
-from sklearn.datasets import load_digits
 
 from experiments.problems.data.dataset import Dataset, classified
 
@@ -27,8 +29,15 @@ def digits(*, size: int = 500) -> Dataset:
     Raises:
         ValueError: `size` is out of range.
     """
-    pixels, labels = map(np.asarray, load_digits(return_X_y=True))
-    if not 1 <= size <= len(labels):
-        raise ValueError(f"digits has 1 to {len(labels)} samples, got size={size}")
-    images = pixels[:size].reshape(size, 8, 8, 1)
-    return classified(images / PIXEL_SCALE - PIXEL_OFFSET, labels[:size], 10)
+    rows = np.loadtxt(_file(), delimiter=",")
+    if not 1 <= size <= len(rows):
+        raise ValueError(f"digits has 1 to {len(rows)} samples, got size={size}")
+    images = rows[:size, :-1].reshape(size, 8, 8, 1)
+    return classified(images / PIXEL_SCALE - PIXEL_OFFSET, rows[:size, -1].astype(int), 10)
+
+
+def _file() -> Path:
+    """Return the file that `sklearn.datasets.load_digits` reads; to import that takes a second."""
+    package = importlib.util.find_spec("sklearn")
+    assert package is not None and package.origin is not None
+    return Path(package.origin).parent / "datasets" / "data" / "digits.csv.gz"

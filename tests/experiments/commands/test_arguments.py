@@ -7,7 +7,7 @@ from experiments.commands import bench, report, search
     ("command", "arguments", "message"),
     [
         (bench, ["cots"], "cots: choose from tracking"),
-        (report, [], "name at least one FOLDER with results"),
+        (report, [], "name at least one PLACE with results"),
         (report, ["--markdwn", "folder"], "unrecognized arguments: --markdwn"),
         (search, [], "the following arguments are required: study"),
     ],

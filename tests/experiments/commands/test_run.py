@@ -13,8 +13,7 @@ TINY = (
     "every=5",
     "warmup=2",
     "twins=1",
-    "model.width=4",
-    "model.depth=1",
+    "model.depth=0",
     "data.size=20",
 )
 

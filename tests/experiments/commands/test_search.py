@@ -28,6 +28,13 @@ def test_the_rule(early, late, expected):
     assert choose(ladder(early, late)) == expected
 
 
+def test_early_is_the_first_half_of_a_run_and_late_all_of_it():
+    sharpness = np.array([[0.5, 0.9, 1.2, 1.1], [0.8, 1.3, NAN, NAN], [NAN, 0.7, np.inf, 0.1]])
+    found = search.outcome(np.array([1.0, 2.0, 4.0]), sharpness, np.array([-1, 30, -1]))
+    np.testing.assert_array_equal(found.early, [0.9, 1.3, 0.7])
+    np.testing.assert_array_equal(found.late, [1.2, NAN, 0.7])
+
+
 @pytest.mark.parametrize("edge", [1e-12, 0.03, 1.0, 40.0, 1e9])
 def test_the_ladder_moves_to_where_the_edge_is(edge):
     """An optimizer that reaches the edge from a learning rate on, and diverges far beyond it."""

@@ -63,6 +63,14 @@ def test_parameters_are_one_vector_where_the_optimizer_does_not_mind(optimizer, 
         (["model._target_=builtins.dict"], "model._target_=builtins.dict: it must return a Model"),
         (["data._target_=builtins.dict"], "data._target_=builtins.dict: it must return a Dataset"),
         (
+            ["model._target_=no.such"],
+            "_target_=no.such: it cannot be imported (No module named 'no')",
+        ),
+        (
+            ["data._target_=os.getcwd"],
+            "_target_=posix.getcwd: it cannot be called (posix.getcwd() takes no keyword argument",
+        ),
+        (
             ["model=toy"],
             "model=toy takes no data, but a sample has shape (8, 8, 1); add data=no",
         ),

@@ -118,6 +118,18 @@ def test_the_number_of_twins_reaches_the_library(command, tmp_path, monkeypatch)
             cells.run(cell_in(tmp_path))
 
 
+def test_the_seed_of_the_rod_in_a_sweep_is_that_of_its_lane(tmp_path, monkeypatch):
+    axes = "sweep.axes=['kappa=.2,.4']"
+    swept = sweep.sweep_of(configuration.load_sweep([*overrides(), axes]), tmp_path)
+
+    def seen(name, kappa):
+        raise Seen(isinstance(kappa, jax.core.Tracer))
+
+    monkeypatch.setattr(sweep, "flow", seen)
+    with pytest.raises(Seen, match="True"):
+        sweep.run(swept, "", lambda *counts: None)
+
+
 def cell_in(folder):
     shared = ("warmup", "num_steps", "every", "twins", "kappa", "chunks", "loss")
     problem = ",".join(f"'{x}'" for x in [*PROBLEM[1:], "optimizer.hyperparameters.b1=0.6"])

@@ -15,7 +15,11 @@ def option(name: str):
 @pytest.fixture(autouse=True)
 def restored():
     """Leave JAX as the other tests expect it."""
-    names = ("jax_default_matmul_precision", "jax_compilation_cache_dir")
+    names = (
+        "jax_default_matmul_precision",
+        "jax_compilation_cache_dir",
+        "jax_persistent_cache_min_compile_time_secs",
+    )
     before = {name: option(name) for name in names}
     with warnings.catch_warnings():
         yield
@@ -31,6 +35,7 @@ def test_sets_precision_and_cache(tmp_path, monkeypatch):
     assert runtime.configure() == []
     assert option("jax_default_matmul_precision") == "highest"
     assert option("jax_compilation_cache_dir") == str(tmp_path / "rodflow")
+    assert option("jax_persistent_cache_min_compile_time_secs") == 0
 
 
 @pytest.mark.parametrize(("before", "after"), [(None, "false"), ("true", "true")])

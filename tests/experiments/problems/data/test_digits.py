@@ -24,3 +24,13 @@ def test_a_smaller_size_is_a_prefix():
 def test_size_out_of_range(size):
     with pytest.raises(ValueError, match=f"1 to 1797 samples, got size={size}"):
         digits(size=size)
+
+
+def test_the_file_is_what_scikit_learn_reads():
+    from sklearn.datasets import load_digits
+
+    pixels, labels = load_digits(return_X_y=True)
+    inputs, targets = digits(size=1797)
+    images = (pixels / 16 - 0.3).astype(np.float32).reshape(inputs.shape)
+    np.testing.assert_array_equal(inputs, images)
+    np.testing.assert_array_equal(targets.argmax(1), labels)
