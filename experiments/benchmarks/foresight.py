@@ -65,7 +65,8 @@ def recalls(runs: Sequence[Run]) -> Table:
         ranks = [rank for each in found for rank in each.ranks]
         row: list[Cell] = [label(name), share(counts.foreseen, counts.spikes), *recall(counts)]
         row += [_signed(gain_of(found, any_run)) for any_run in (False, True)]
-        rows.append([*row, median(np.array(leads, float)), median(np.array(ranks, float))])
+        rank = float(np.mean(ranks)) if ranks else None
+        rows.append([*row, median(np.array(leads, float)), rank])
     columns = ["meter", "recall", f"recall, {NOTICE} steps ahead", "chance, same run"]
     columns += ["chance, any run", "beyond the same run", "beyond any run", "median lead", "rank"]
     formats = dict.fromkeys([*columns[1:5], "rank"], ".2f") | {"median lead": ".0f"}
