@@ -2,10 +2,18 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from unittest import mock
 
 import numpy as np
 import pytest
 import xarray as xr
+
+
+@pytest.fixture(autouse=True)
+def same_environment():
+    """Undo what commands that run in this process set in the environment of others."""
+    with mock.patch.dict(os.environ):
+        yield
 
 
 @pytest.fixture
