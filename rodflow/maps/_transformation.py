@@ -39,7 +39,7 @@ class Needs(NamedTuple):
     integers: bool
 
 
-def unobserved(tx: optax.GradientTransformation) -> optax.GradientTransformation:
+def unobserved(tx: Any) -> Any:
     """Return the optimizer within one that only adds readings of it, such as `rodflow.monitored`.
 
     Such an update is a method of an object that has the optimizer as its `observed`.
