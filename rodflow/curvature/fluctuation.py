@@ -211,7 +211,7 @@ class FluctuationMeter(eqx.Module):
 
         Each part has the share of the squared length of the leading mode that lies in it. For a
         convex quadratic the number is a lower bound of the effective sharpness of the part with all
-        others held (`rodflow.edge(..., by=...)`), exact where one mode dominates.
+        others held (`rodflow.edge` with `by`), exact where one mode dominates.
         Theory: docs/theory/meters.md.
 
         Args:

@@ -72,7 +72,7 @@ def realized_edge(
 
     Returns:
         zeta, without unit; NaN where the rounding of the loss could change it by more than about
-        0.1, since |g'dw| is below 32 units in the last place of the loss.
+        0.1, since the size of g'dw is below 32 units in the last place of the loss.
 
     Examples:
         >>> import jax, jax.numpy as jnp, rodflow

@@ -65,8 +65,8 @@ class MultistepLookback(AbstractLookback):
 
     It takes the term of `rodflow.StochasticRod`, whose noise it averages so that centre and rod add
     up to the spectrum of the iterates: to 1 % of the variance and .006 of the lag-one
-    autocorrelation for all modes with |mu| <= .99 in two steps for each of the optimizer, to half
-    of that in four, exactly in one. Terms without noise are solved by the same steps. One
+    autocorrelation for all modes of length at most .99 in two steps for each of the optimizer, to
+    half of that in four, exactly in one. Terms without noise are solved by the same steps. One
     evaluation in a step of 1/K, and memory of 5 (K = 2), 10 (K = 4) or 1 states.
 
     The first step is taken as if the state had moved with its present slope before. Second moments

@@ -44,7 +44,7 @@ class Observables(NamedTuple):
     Attributes:
         loss: The loss over all data.
         sharpness: The effective sharpness.
-        alternation: The mean of |w[t+1] - w[t]|^2 / 4 since the last record.
+        alternation: A quarter of the mean square of the length of a step since the last record.
         deviation: The mean square of the distance from the midpoint since the last record.
         travelled: The distance from the start.
 
