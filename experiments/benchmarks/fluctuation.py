@@ -5,21 +5,19 @@ the iterates, by Lanczos iteration in the metric of the chain, at three places o
 training; the meter's reading there is that of its last renewal.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
-from hydra.utils import instantiate
-from jax.flatten_util import ravel_pytree
 from jaxtyping import Array, Float, Int, Key, PyTree
 
 import rodflow
 from experiments.analysis.table import Table
 from experiments.benchmarks import Note
-from experiments.configuration import config
+from experiments.benchmarks.networks import Network, network
 
 SAMPLES, STEPS, PLACES = 512, 800, 3
 NETWORKS = {"mlp": ["model=mlp", "model.depth=2"], "cnn": ["model=cnn"], "vit": ["model=vit"]}
@@ -40,18 +38,6 @@ COLUMNS = ["network, optimizer, batch", "rate", "loss", "Hessian", "meter", "err
 FORMATS = dict.fromkeys(COLUMNS[3:5], ".3f") | {"error": ".0%", "within 15 %": ".0%"}
 
 
-class Task(NamedTuple):
-    """A network on a data set, its parameters in one vector."""
-
-    loss: Callable[[Array, PyTree], Float[Array, ""]]
-    data: PyTree
-    params: Float[Array, " n"]
-
-    def whole(self, params: Array) -> Float[Array, ""]:
-        """Return the loss of all samples."""
-        return self.loss(params, self.data)
-
-
 class Found(NamedTuple):
     """The last loss, and readings at the same places of the second half of a run."""
 
@@ -64,20 +50,6 @@ class Found(NamedTuple):
         errors = np.abs(self.meter / self.hessian - 1)
         means = (float(np.mean(x)) for x in (self.hessian, self.meter))
         return [self.loss, *means, float(np.mean(errors)), float(np.mean(errors <= TOLERANCE))]
-
-
-def task(overrides: Sequence[str], seed: int = 0) -> Task:
-    """Build a task from the overrides of a run's configuration."""
-    chosen = config.load([*overrides])
-    data = instantiate(chosen.data)
-    shapes = {"input_shape": data.inputs.shape[1:], "output_shape": data.targets.shape[1:]}
-    model = instantiate(chosen.model, **shapes)
-    params, unravel = ravel_pytree(model.init(jax.random.key(seed)))
-
-    def loss(params: Array, batch: PyTree) -> Array:
-        return chosen.loss(model.apply(unravel(params), batch.inputs), batch.targets)
-
-    return Task(loss, data, params)
 
 
 def independent(key: Key[Array, ""], steps: int, batch: int) -> Int[Array, "steps batch"]:
@@ -93,17 +65,17 @@ def shuffled(key: Key[Array, ""], steps: int, batch: int) -> Int[Array, "steps b
 
 
 def compared(
-    task: Task, tx: optax.GradientTransformation, batches: Int[Array, "steps batch"]
+    built: Network, tx: optax.GradientTransformation, batches: Int[Array, "steps batch"]
 ) -> Found:
     """Train with a fluctuation meter, and look at the Hessian in the second half."""
-    watched = rodflow.monitored(tx)
+    watched, params = rodflow.monitored(tx), built.init(jax.random.key(0))
 
     @jax.jit
     def train(carry: PyTree, batches: Array) -> PyTree:
         def step(carry: PyTree, samples: Array) -> tuple[PyTree, None]:
             params, state = carry
-            batch = jax.tree.map(lambda x: x[samples], task.data)
-            grads = jax.grad(task.loss)(params, batch)
+            batch = jax.tree.map(lambda x: x[samples], built.data)
+            grads = jax.grad(built.loss)(params, batch)
             updates, state = watched.update(grads, state, params)
             return (optax.apply_updates(params, updates), state), None
 
@@ -111,12 +83,12 @@ def compared(
 
     @jax.jit
     def look(params: Array, state: PyTree) -> tuple[Array, Array]:
-        found = rodflow.effective_sharpness(task.whole, tx, (params, state.inner_state))[0]
-        return task.whole(params), found
+        found = rodflow.effective_sharpness(built.whole, tx, (params, state.inner_state))[0]
+        return built.whole(params), found
 
     steps = len(batches)
     ends = np.linspace(steps // 2, steps, PLACES, dtype=int)
-    carry, rows, begin = (task.params, watched.init(task.params)), [], 0
+    carry, rows, begin = (params, watched.init(params)), [], 0
     for end in ends:
         for part in np.array_split(np.arange(begin, end), max(1, (end - begin) // (steps // 8))):
             carry = train(carry, batches[part[0] : part[-1] + 1])
@@ -129,13 +101,13 @@ def compared(
 def fluctuation() -> Iterator[Table | Note]:
     """Compare on every network, with every optimizer and batch size; then where it fails."""
     rows = []
-    for network, rates in RATES.items():
-        built = task([*NETWORKS[network], "data=digits", f"data.size={SAMPLES}"])
+    for label, rates in RATES.items():
+        built = network([*NETWORKS[label], "data=digits", f"data.size={SAMPLES}"])
         for name, rate in rates.items():
             for batch in BATCHES:
                 batches = independent(jax.random.key(1), STEPS, batch)
                 found = compared(built, OPTIMIZERS[name](rate), batches)
-                rows.append([f"{network}, {name}, {batch}", rate, *found.row()])
+                rows.append([f"{label}, {name}, {batch}", rate, *found.row()])
                 yield Note(f"{rows[-1]}")
     title = "Fluctuation meter and Hessian, means over the second half of training"
     yield Table(title, COLUMNS, rows, FORMATS)
@@ -144,7 +116,7 @@ def fluctuation() -> Iterator[Table | Note]:
 
 def beyond() -> tuple[str, list[str], list[list], dict[str, str]]:
     """Compare where the meter's assumptions do not hold."""
-    built = task([*NETWORKS["mlp"], "data=digits", f"data.size={SAMPLES}"])
+    built = network([*NETWORKS["mlp"], "data=digits", f"data.size={SAMPLES}"])
     everything = jnp.tile(jnp.arange(SAMPLES), (STEPS, 1))
     cases = {
         "sgd far below the edge, 64": ("sgd", 0.02, independent(jax.random.key(1), STEPS, 64)),

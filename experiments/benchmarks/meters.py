@@ -9,7 +9,7 @@ from jaxtyping import Array, PyTree
 
 import rodflow
 from experiments.analysis.table import Table
-from experiments.benchmarks.fluctuation import Task, task
+from experiments.benchmarks.networks import Network, network
 from experiments.setup.clock import best_seconds
 
 BATCH, STEPS, RATE = 64, 100, 1e-3
@@ -31,36 +31,36 @@ METERS = {
 
 def meters() -> Iterator[Table]:
     """Time training with each meter alone and without any, in turns."""
-    built = task(OVERRIDES)
+    built = network(OVERRIDES)
     tx = optax.adamw(RATE)
     runs = {"none": run(built, tx, False)}
     for name, (arguments, given) in METERS.items():
         runs[name] = run(built, rodflow.monitored(tx, **arguments), given)
     seconds = best_seconds(runs)
+    count = built.init(jax.random.key(0)).size
     rows = [[name, 1e3 * seconds[name] / STEPS, seconds[name] / seconds["none"]] for name in runs]
-    title = (
-        f"Cost of meters, a text transformer of {built.params.size} parameters, batches of {BATCH}"
-    )
+    title = f"Cost of meters, a text transformer of {count} parameters, batches of {BATCH}"
     yield Table(
         title, ["meter", "ms per step", "of the plain step"], rows, {"of the plain step": ".2f"}
     )
 
 
-def run(task: Task, tx: optax.GradientTransformationExtraArgs, given: bool) -> partial:
+def run(built: Network, tx: optax.GradientTransformationExtraArgs, given: bool) -> partial:
     """Return a compiled run of training, which gives the update the loss if it is `given`."""
     tx = optax.with_extra_args_support(tx)
-    batches = jax.random.randint(jax.random.key(0), (STEPS, BATCH), 0, len(task.data.inputs))
+    batches = jax.random.randint(jax.random.key(0), (STEPS, BATCH), 0, len(built.data.inputs))
 
     @jax.jit
     def train(params: Array, state: PyTree, batches: Array) -> PyTree:
         def step(carry: PyTree, samples: Array) -> tuple[PyTree, Array]:
             params, state = carry
-            batch = jax.tree.map(lambda x: x[samples], task.data)
-            value, grads = jax.value_and_grad(task.loss)(params, batch)
-            extra = {"value": value, "value_fn": lambda p: task.loss(p, batch)} if given else {}
+            batch = jax.tree.map(lambda x: x[samples], built.data)
+            value, grads = jax.value_and_grad(built.loss)(params, batch)
+            extra = {"value": value, "value_fn": lambda p: built.loss(p, batch)} if given else {}
             updates, state = tx.update(grads, state, params, **extra)
             return (optax.apply_updates(params, updates), state), value
 
         return jax.lax.scan(step, (params, state), batches)
 
-    return partial(train, task.params, tx.init(task.params), batches)
+    params = built.init(jax.random.key(0))
+    return partial(train, params, tx.init(params), batches)

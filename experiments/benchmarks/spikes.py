@@ -46,7 +46,7 @@ LARGEST = {
     "sorting": {"sgd": 1.6, "momentum": 0.3, "adamw": 0.1},
 }
 SPACING = 1.5
-DECAY = 0.9  # of the exponential means, as in `rodflow.monitored`
+DECAY = 0.9  # of the exponential means
 
 
 class Curves(NamedTuple):
@@ -100,7 +100,7 @@ def followed(
 
     def tx(rate: Array) -> optax.GradientTransformationExtraArgs:
         chain = OPTIMIZERS[optimizer](warmed_up(rate, float(warmup)))
-        return rodflow.monitored(chain, EVERY, sharpness_every=SHARPNESS_EVERY)
+        return rodflow.monitored(chain, EVERY, sharpness_every=SHARPNESS_EVERY, decay=DECAY)
 
     def step(rate: Array, params: Array, state: Any, key: Array) -> tuple[Any, Any, Curves]:
         samples = network.batch(key, BATCH)

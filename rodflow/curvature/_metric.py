@@ -20,12 +20,14 @@ updated has r = 0 in either case.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Bool, Float
+import optax
+from jaxtyping import Array, Bool, Float, PyTree
 
 from rodflow.curvature._crossing import (
     Memory,
@@ -38,7 +40,7 @@ from rodflow.curvature._crossing import (
 )
 from rodflow.curvature._filters import Filters, filters_of
 from rodflow.curvature.settling import Settling
-from rodflow.maps.iteration import AbstractIteration, PhaseState
+from rodflow.maps.iteration import AbstractIteration, Iteration, PhaseState
 
 _Parameters = Float[Array, " parameters"]
 
@@ -111,6 +113,18 @@ def alternation(filters: Filters, memory: Memory) -> tuple[_Parameters, _Paramet
     return -(memory.by_grads[-1].real @ outputs + by_grad), (
         memory.by_params[-1].real @ outputs + by_param
     )
+
+
+def map_at(
+    loss: Callable[[PyTree], Float[Array, ""]],
+    tx: optax.GradientTransformation,
+    state: PhaseState | tuple[PyTree, PyTree],
+) -> tuple[Iteration, PhaseState]:
+    """Return the map of an optimizer and a point of its phase space, both checked."""
+    iteration = Iteration(loss, tx)
+    state = iteration.check(state)
+    iteration.init(state.params)
+    return iteration, state
 
 
 def filters_at(iteration: AbstractIteration, state: PhaseState) -> tuple[Filters, Memory]:

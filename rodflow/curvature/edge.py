@@ -33,11 +33,19 @@ from rodflow.curvature._crossing import (
     transfer_of,
 )
 from rodflow.curvature._filters import Filters
-from rodflow.curvature._metric import Metric, alternation, filters_at, metric_of, response_of
+from rodflow.curvature._metric import (
+    Metric,
+    alternation,
+    filters_at,
+    map_at,
+    metric_of,
+    response_of,
+)
 from rodflow.curvature._parts import By, Parts, parts_of
 from rodflow.linalg.lanczos import Eigenpairs, largest_eigenpairs
 from rodflow.linalg.ritz import refine_eigenpairs
 from rodflow.maps.iteration import Iteration, PhaseState
+from rodflow.maps.programs import compiled
 
 _KRYLOV_DEPTH = 30
 _ALIKE = 5e-4  # of halves of decays a step
@@ -145,10 +153,9 @@ def edge(
         >>> print(f"{edge.sharpness[0]:.4f} {edge.scale:.4f} {edge.period:.1f}")
         0.7778 1.2857 7.6
     """
-    return _edge(loss, tx, state, k, by, start)
+    return compiled(_edge, loss, tx, state, k, by, start)
 
 
-@eqx.filter_jit
 def _edge(
     loss: Callable[[PyTree], Float[Array, ""]],
     tx: optax.GradientTransformation,
@@ -157,9 +164,8 @@ def _edge(
     by: By | None,
     start: Edge | dict[str, Edge] | None,
 ) -> Edge | dict[str, Edge]:
-    iteration = Iteration(loss, tx)
-    state = iteration.check(state)
-    parts = parts_of(iteration.init(state.params).params, by, k)
+    iteration, state = map_at(loss, tx, state)
+    parts = parts_of(state.params, by, k)
     filters, memory = filters_at(iteration, state)
     begin = None if start is None else _joined(start)
     found, vectors = _edges(iteration, state, filters, memory, parts, k, begin)

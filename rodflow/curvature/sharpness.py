@@ -14,7 +14,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import overload
 
-import equinox as eqx
 import jax
 import jax.numpy as jnp
 import optax
@@ -22,16 +21,16 @@ from jax.flatten_util import ravel_pytree
 from jaxtyping import Array, Float, PyTree
 
 from rodflow._checks import check_count
-from rodflow.curvature._metric import filters_at, metric_of, response_of
+from rodflow.curvature._metric import filters_at, map_at, metric_of, response_of
 from rodflow.curvature._parts import By, parts_of
 from rodflow.curvature.settling import Settling
 from rodflow.linalg.lanczos import largest_eigenvalues
 from rodflow.linalg.trees import normal_like
-from rodflow.maps.iteration import Iteration, PhaseState
+from rodflow.maps.iteration import PhaseState
+from rodflow.maps.programs import compiled
 
 _KRYLOV_DEPTH = 30
-# Iterations of an oscillation, to single precision even where the error only halves in each.
-
+# An error of the oscillation halves at worst in each, down to single precision.
 _RESPONSE_ITERATIONS = 24
 
 
@@ -161,10 +160,9 @@ def effective_sharpness(
         >>> print(f"{rodflow.effective_sharpness(loss, tx, state)[0]:.3f}")
         0.750
     """
-    return _effective_sharpness(loss, tx, state, k, elementwise, by)
+    return compiled(_effective_sharpness, loss, tx, state, k, elementwise, by)
 
 
-@eqx.filter_jit
 def _effective_sharpness(
     loss: Callable[[PyTree], Float[Array, ""]],
     tx: optax.GradientTransformation,
@@ -173,9 +171,7 @@ def _effective_sharpness(
     elementwise: bool,
     by: By | None,
 ) -> Float[Array, " k"] | dict[str, Float[Array, " k"]]:
-    iteration = Iteration(loss, tx)
-    state = iteration.check(state)
-    iteration.init(state.params)
+    iteration, state = map_at(loss, tx, state)
     if not elementwise:
         if by is not None:
             raise ValueError(

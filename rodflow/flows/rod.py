@@ -172,12 +172,13 @@ class SignedRod(AbstractClosure):
 
     def increment(self, iteration: AbstractIteration, y: SignedRodState) -> SignedRodState:
         even, odd = even_and_odd(iteration.increment, y.c, self.offsets(y))
+        return self.turned(y, even, jax.tree.map(lambda b: b[0], odd))
+
+    def turned(self, y: SignedRodState, even: PhaseState, odd: PhaseState) -> SignedRodState:
+        """Return the field (A, -2 x - B + kappa A) from the even part A and the odd part B of G."""
         seed = rounding_seed(y.c.params) if self.seed is None else self.seed
         x = jax.tree.map(
-            lambda x, a, b: -2 * x - b[0] + jnp.asarray(seed, x.dtype) * a,
-            y.x,
-            like(even, y.x),
-            odd,
+            lambda x, a, b: -2 * x - b + jnp.asarray(seed, x.dtype) * a, y.x, like(even, y.x), odd
         )
         return SignedRodState(even, x)
 

@@ -41,7 +41,6 @@ from jaxtyping import Array, Float, PRNGKeyArray, PyTree
 
 from rodflow._checks import check_count, shown
 from rodflow.flows._points import even_and_odd, like, sample_points
-from rodflow.flows._seed import rounding_seed
 from rodflow.flows.rod import RodFlow, SignedRod, SignedRodState
 from rodflow.maps.iteration import PhaseState
 from rodflow.maps.minibatch_iteration import MinibatchIteration
@@ -226,18 +225,10 @@ class MinibatchField(AbstractNoisyField):
             even = jax.tree.map(lambda g: jnp.mean(g, axis=(0, 1)), drawn)
             ends = jax.tree.map(lambda g: jnp.mean(g, axis=1), like(drawn, y.x))
             odd = jax.tree.map(lambda g: (g[0] - g[1]) / 2, ends)
-        seed = (
-            rounding_seed(y.c.params)
-            if self.flow.closure.seed is None
-            else (self.flow.closure.seed)
-        )
-        x = jax.tree.map(
-            lambda x, a, b: -2 * x - b + jnp.asarray(seed, x.dtype) * a, y.x, like(even, y.x), odd
-        )
         contrasts = jax.tree.map(lambda g: jax.vmap(_contrast)(g), like(drawn, y.x))
         xi = jax.tree.map(lambda d: (d[0] + d[1]) / 2**0.5, contrasts)
         eta = jax.tree.map(lambda d: (d[1] - d[0]) / 2**0.5, contrasts)
-        return SignedRodState(even, x), SignedRodState(xi, eta)
+        return self.flow.closure.turned(y, even, odd), SignedRodState(xi, eta)
 
     def _sde(
         self, z: PhaseState, key: PRNGKeyArray, drift_key: PRNGKeyArray

@@ -129,7 +129,7 @@ class MinibatchIteration(AbstractIteration):
         check_params(params)
         params = jax.tree.map(jnp.asarray, without_empty_tuples(params))
         first = self.draw(jax.random.key(0))
-        check_loss(lambda p: self.batch_loss.of(p, first), params)
+        check_loss(eqx.Partial(_loss_of, self.batch_loss, first), params)
         if needs_of(self.tx, params).value:
             raise ValueError(
                 "The update of `tx` asks for the value of the loss; with minibatches it must take "

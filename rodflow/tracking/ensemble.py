@@ -22,7 +22,6 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
-import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -35,6 +34,7 @@ from rodflow.flows.stochastic import StochasticRod
 from rodflow.linalg.trees import norm
 from rodflow.maps.iteration import PhaseState
 from rodflow.maps.minibatch_iteration import MinibatchIteration
+from rodflow.maps.programs import compiled
 from rodflow.solvers import Integrator
 
 
@@ -45,7 +45,8 @@ class Observables(NamedTuple):
         loss: The loss over all data.
         sharpness: The effective sharpness.
         alternation: A quarter of the mean square of the length of a step since the last record.
-        deviation: The mean square of the distance from the midpoint since the last record.
+        deviation: The mean square of the distance from the midpoint since the last record; NaN
+            where that is a single first step, which has no midpoint.
         travelled: The distance from the start.
 
     Examples:
@@ -101,13 +102,7 @@ class Ensemble(NamedTuple):
         runs, error = self.iterates.mean(), self.iterates.standard_error()
 
         def compared(flow: Observables) -> Observables:
-            return jax.tree.map(
-                _standardized,
-                flow.mean(),
-                runs,
-                flow.standard_error(),
-                error,
-            )
+            return jax.tree.map(_standardized, flow.mean(), runs, flow.standard_error(), error)
 
         return {name: compared(flow) for name, flow in self.flows.items()}
 
@@ -190,27 +185,40 @@ def track_ensemble(
     start = iteration.init(params)
     first, *rest = jax.random.split(key, 2 + len(flows))
 
-    @eqx.filter_jit
-    def program(start: PhaseState, first: Array, keys: list[Array]) -> Any:
-        z = jax.lax.fori_loop(
-            0, warmup, lambda t, z: iteration.advance_on(z, iteration.batch(first, t))[1], start
-        )
-
-        def recorded(path: Callable[[Array], _Path], key: Array) -> Observables:
-            lanes = jax.random.split(key, paths)
-            return jax.vmap(lambda k: _record(iteration, path(k), z, num_steps, every))(lanes)
-
-        runs = recorded(lambda k: _run(iteration, z, k), keys[0])
-        solved = {
-            name: recorded(
-                lambda k, name=name: _solution(iteration, flows[name], ways[name], z, k), key
-            )
-            for name, key in zip(flows, keys[1:], strict=True)
-        }
-        return runs, solved
-
-    runs, solved = program(start, first, rest)
+    observed = (iteration, dict(flows), ways, paths, num_steps, warmup, every)
+    runs, solved = compiled(_observe, *observed, start, first, rest)
     return Ensemble(jnp.arange(1, num_steps // every + 1) * every, runs, solved)
+
+
+def _observe(
+    iteration: MinibatchIteration,
+    flows: dict[str, StochasticRod],
+    ways: dict[str, Integrator],
+    paths: int,
+    num_steps: int,
+    warmup: int,
+    every: int,
+    start: PhaseState,
+    first: PRNGKeyArray,
+    keys: list[PRNGKeyArray],
+) -> tuple[Observables, dict[str, Observables]]:
+    """Return the observables of the runs and of each flow, after the warm-up."""
+    z = jax.lax.fori_loop(
+        0, warmup, lambda t, z: iteration.advance_on(z, iteration.batch(first, t))[1], start
+    )
+
+    def recorded(path: Callable[[Array], _Path], key: Array) -> Observables:
+        lanes = jax.random.split(key, paths)
+        return jax.vmap(lambda k: _record(iteration, path(k), z, num_steps, every))(lanes)
+
+    runs = recorded(lambda k: _run(iteration, z, k), keys[0])
+    solved = {
+        name: recorded(
+            lambda k, name=name: _solution(iteration, flows[name], ways[name], z, k), key
+        )
+        for name, key in zip(flows, keys[1:], strict=True)
+    }
+    return runs, solved
 
 
 def _standardized(a: Array, b: Array, s: Array, e: Array) -> Array:
@@ -281,9 +289,9 @@ def _record(
         z = path.state(carry[0], (n + 1) * every)
         sharp = effective_sharpness(iteration.loss_fn, iteration.tx, z)[0]
         moved = norm(jax.tree.map(jnp.subtract, z.params, start.params))
-        # The first step has nothing before it.
-        off = jnp.where((n == 0) & (jnp.arange(every) == 0), off[-1], off)
-        return carry, (iteration.loss(z.params), sharp, jnp.mean(swing), jnp.mean(off), moved)
+        # The first step has no step before it, and so no midpoint.
+        deviation = jnp.mean(off, where=(n > 0) | (jnp.arange(every) > 0))
+        return carry, (iteration.loss(z.params), sharp, jnp.mean(swing), deviation, moved)
 
     w = path.state(path.start, jnp.array(0)).params
     _, found = jax.lax.scan(window, (path.start, w, w), jnp.arange(num_steps // every))

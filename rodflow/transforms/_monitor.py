@@ -20,7 +20,6 @@ from rodflow.maps.iteration import Iteration
 
 # A preconditioner changes slowly; at first its scale is found at each power of two.
 _RESCALED = 100
-_DECAY = 0.9
 
 
 class MonitoredState(NamedTuple):
@@ -34,10 +33,10 @@ class MonitoredState(NamedTuple):
         effective_sharpness: The largest one, of the loss that was given as `value_fn`, when it was
             last due.
         fluctuation: The effective sharpness read off the fluctuations of the parameters.
-        mean_realized_edge: Exponential mean of the readings that are numbers, as the next three.
-        mean_directional_sharpness: See above.
-        mean_effective_sharpness: See above.
-        mean_fluctuation: See above.
+        mean_realized_edge: Exponential mean of the readings of the realized edge that are numbers.
+        mean_directional_sharpness: Exponential mean of those of the directional sharpness.
+        mean_effective_sharpness: Exponential mean of those of the effective sharpness.
+        mean_fluctuation: Exponential mean of those of the fluctuation meter.
         previous_value: The loss before the last step.
         previous_slope: g'dw of the last step.
         edge_vectors: Directions from which the effective sharpness is looked for next; None without
@@ -48,7 +47,8 @@ class MonitoredState(NamedTuple):
             None without `by`, or without readings of it.
         fluctuation_by: The fluctuation meter's reading, divided among the parts; None without `by`
             or without that meter.
-        part_vectors: As `edge_vectors`, for the parts.
+        part_vectors: Directions from which those of the parts are looked for next; None without
+            such readings.
 
     Examples:
         >>> import jax.numpy as jnp, optax, rodflow
@@ -92,6 +92,7 @@ class Monitor:
     meter: FluctuationMeter | None
     same_batch: bool
     by: By | None
+    decay: jax.typing.ArrayLike
 
     def init(self, params: Any) -> Any:
         nothing = jnp.full([], jnp.nan, jnp.float32)
@@ -167,7 +168,7 @@ class Monitor:
                 raise ValueError("`value` is None; with `same_batch` it must be the loss.")
             one = jnp.ones([], jnp.float32)  # the slope is an inner product already
             zeta = realized_edge(state.previous_value, value, state.previous_slope, one)
-            state = _read(state, "realized_edge", True, lambda: zeta)
+            state = self._read(state, "realized_edge", True, lambda: zeta)
             slope = inner(grads, step).astype(jnp.float32)
             value = jnp.asarray(value, jnp.float32)
             return state._replace(previous_value=value, previous_slope=slope)
@@ -175,7 +176,7 @@ class Monitor:
             return state
         value = value_fn(params) if value is None else value
         zeta = realized_edge(value, value_fn(after), grads, step)
-        return _read(state, "realized_edge", True, lambda: zeta)
+        return self._read(state, "realized_edge", True, lambda: zeta)
 
     def _with_curvature(
         self, state: MonitoredState, value_fn: Callable, params: PyTree, grads: PyTree, step: PyTree
@@ -184,7 +185,7 @@ class Monitor:
             return directional_sharpness(value_fn, params, grads, step)
 
         due = _due(state, self.every)
-        read = _read(state, "directional_sharpness", due, directional)
+        read = self._read(state, "directional_sharpness", due, directional)
         if self.sharpness_every is None:
             return read
         due = _due(state, self.sharpness_every)
@@ -198,7 +199,7 @@ class Monitor:
                 state.part_vectors,
             ),
         )
-        read = _read(read, "effective_sharpness", due, lambda: found[0])
+        read = self._read(read, "effective_sharpness", due, lambda: found[0])
         return read._replace(
             edge_vectors=found[1], effective_sharpness_by=found[2], part_vectors=found[3]
         )
@@ -259,7 +260,7 @@ class Monitor:
                 due, lambda: meter.parts(fluctuation, by), lambda: state.fluctuation_by
             )
             state = state._replace(fluctuation_by=shares)
-        return _read(state, "fluctuation", due, lambda: fluctuation.reading[0])
+        return self._read(state, "fluctuation", due, lambda: fluctuation.reading[0])
 
     def _scale(self, params: PyTree, inner_state: PyTree) -> PyTree:
         """Return the root of the chain's response; zeros if it has none, as a line search."""
@@ -271,6 +272,21 @@ class Monitor:
         response = jax.tree.map(lambda r: r.astype(jnp.float32), response)
         return jax.tree.map(lambda r: jnp.where(r > 0, jnp.sqrt(r), 0), response)
 
+    def _read(
+        self, state: MonitoredState, name: str, due: bool | Array, measure: Callable[[], Array]
+    ) -> MonitoredState:
+        """Return the state with a new reading, if it is due, and with its mean."""
+        last, mean = getattr(state, name), getattr(state, f"mean_{name}")
+
+        def read() -> tuple[Array, Array]:
+            reading = measure().astype(jnp.float32)
+            kept = jnp.asarray(self.decay, jnp.float32)
+            moved = jnp.where(jnp.isnan(mean), reading, kept * mean + (1 - kept) * reading)
+            return reading, jnp.where(jnp.isnan(reading), mean, moved)
+
+        reading, mean = jax.lax.cond(due, read, lambda: (last, mean))
+        return state._replace(**{name: reading, f"mean_{name}": mean})
+
 
 def _no_loss(params: PyTree) -> Array:
     del params
@@ -279,18 +295,3 @@ def _no_loss(params: PyTree) -> Array:
 
 def _due(state: MonitoredState, every: int) -> Array:
     return state.monitored_steps % every == 0
-
-
-def _read(
-    state: MonitoredState, name: str, due: bool | Array, measure: Callable[[], Array]
-) -> MonitoredState:
-    """Return the state with a new reading, if it is due, and with its mean."""
-    last, mean = getattr(state, name), getattr(state, f"mean_{name}")
-
-    def read() -> tuple[Array, Array]:
-        reading = measure().astype(jnp.float32)
-        moved = jnp.where(jnp.isnan(mean), reading, _DECAY * mean + (1 - _DECAY) * reading)
-        return reading, jnp.where(jnp.isnan(reading), mean, moved)
-
-    reading, mean = jax.lax.cond(due, read, lambda: (last, mean))
-    return state._replace(**{name: reading, f"mean_{name}": mean})

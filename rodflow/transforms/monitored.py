@@ -3,15 +3,17 @@ r"""Meters around any optimizer: readings of a training loop in the state of its
 `monitored(tx)` hands to `tx` what it is given and returns the updates of `tx` as they are. Beside
 the state of `tx` it keeps the last reading of each meter and an exponential mean, which
 `optax.tree.get(opt_state, "realized_edge")` finds by name, and what the meters need to remember.
-A meter that is not due costs nothing, since it is behind a `jax.lax.cond`. The meters themselves
-are pure functions (`rodflow.curvature`); their meaning is in docs/theory/meters.md.
+A meter that is not due costs nothing, since it is behind a `jax.lax.cond`; under `jax.vmap` that
+is so if `monitored_steps` is not batched, as lanes would compute both branches. The meters
+themselves are pure functions (`rodflow.curvature`); their meaning is in docs/theory/meters.md.
 """
 
 from __future__ import annotations
 
+import jax
 import optax
 
-from rodflow._checks import check_count
+from rodflow._checks import check_at_least, check_below, check_count
 from rodflow.curvature.edge import By
 from rodflow.curvature.fluctuation import FluctuationMeter
 from rodflow.transforms._monitor import Monitor
@@ -22,9 +24,10 @@ def monitored(
     every: int = 10,
     *,
     sharpness_every: int | None = None,
-    vectors: int = 2,
+    vectors: int = FluctuationMeter.vectors,
     same_batch: bool = False,
     by: By | None = None,
+    decay: jax.typing.ArrayLike = 0.9,
 ) -> optax.GradientTransformationExtraArgs:
     r"""Keep readings of how far training is from the edge in the state of an optimizer.
 
@@ -58,12 +61,14 @@ def monitored(
       by: A function from the path of a leaf of the parameters to the name of its part, or "leaf"
         for a part of each leaf, as in :func:`rodflow.edge`. The effective sharpness then takes as
         many products again for each part.
+      decay: Exponential decay rate of the means, at each reading.
 
     Returns:
       A :class:`optax.GradientTransformationExtraArgs` object.
 
     Raises:
-      ValueError: A number of steps is below 1, ``vectors`` is negative, or (at an update) the
+      ValueError: A number of steps is below 1, ``vectors`` is negative, ``decay`` is outside of
+        [0, 1), or (at an update) the
         parameters are not given, or ``value`` is not with ``same_batch``.
 
     Examples:
@@ -83,6 +88,8 @@ def monitored(
     if sharpness_every is not None:
         check_count("sharpness_every", sharpness_every, 1)
     check_count("vectors", vectors, 0)
+    check_at_least("decay", decay, 0)
+    check_below("decay", decay, 1)
     meter = FluctuationMeter(vectors) if vectors else None
-    monitor = Monitor(inner, every, sharpness_every, meter, same_batch, by)
+    monitor = Monitor(inner, every, sharpness_every, meter, same_batch, by, decay)
     return optax.GradientTransformationExtraArgs(monitor.init, monitor.update)

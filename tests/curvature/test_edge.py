@@ -11,29 +11,7 @@ import scipy.sparse.linalg
 from jax.flatten_util import ravel_pytree
 
 import rodflow
-
-RATE = 0.01
-START = {"a": np.array([1.0, 0.5, -0.3]), "b": np.array([[0.7, -1.2]])}
-
-
-def average(decay):
-    return optax.ema(decay, debias=False)
-
-
-def averages(*decays, rate=1.0):
-    return optax.chain(*map(average, decays), optax.scale(-rate))
-
-
-def quasi_hyperbolic(decay, share, rate=1.0):
-    """A mean of the gradient and of its average (Ma & Yarats 2019, arXiv 1810.06801)."""
-    inner = average(decay)
-
-    def update(grads, state, params=None):
-        del params
-        means, state = inner.update(grads, state)
-        return jax.tree.map(lambda m, g: share * m + (1 - share) * g, means, grads), state
-
-    return optax.chain(optax.GradientTransformation(inner.init, update), optax.scale(-rate))
+from tests.chains import PARTS, START, averages, hessian, quasi_hyperbolic
 
 
 def one_mode(tx, curvature=1.0, params=1.0):
@@ -61,14 +39,6 @@ def test_published_edges(name, x64):
     assert 1 / edge.sharpness[0] == pytest.approx(curvature, abs=digit)
     assert edge.scale == pytest.approx(float(1 / edge.sharpness[0]), rel=1e-9)
     assert 2 / edge.period == pytest.approx(frequency, abs=5e-4)
-
-
-PARTS = {"a": "fast", "b": "slow"}
-
-
-def hessian(seed=0, size=5):
-    root = np.random.default_rng(seed).normal(size=(size, size))
-    return root @ root.T / size + 0.3 * np.eye(size)
 
 
 def test_filters_that_differ_and_rotate_have_no_edge_but_each_part_has(x64):

@@ -12,33 +12,9 @@ import pytest
 from jax.flatten_util import ravel_pytree
 
 import rodflow
-
-RATE = 0.01
-START = {"a": np.array([1.0, 0.5, -0.3]), "b": np.array([[0.7, -1.2]])}
-
-
-def average(decay):
-    return optax.ema(decay, debias=False)
-
-
-def averages(*decays, rate=1.0):
-    return optax.chain(*map(average, decays), optax.scale(-rate))
-
-
-def quasi_hyperbolic(decay, share, rate=1.0):
-    """A mean of the gradient and of its average (Ma & Yarats 2019, arXiv 1810.06801)."""
-    inner = average(decay)
-
-    def update(grads, state, params=None):
-        del params
-        means, state = inner.update(grads, state)
-        return jax.tree.map(lambda m, g: share * m + (1 - share) * g, means, grads), state
-
-    return optax.chain(optax.GradientTransformation(inner.init, update), optax.scale(-rate))
-
+from tests.chains import PARTS, RATE, START, average, averages, hessian, quasi_hyperbolic
 
 LARS = optax.scale(-RATE), optax.trace(0.8)
-PARTS = {"a": "fast", "b": "slow"}
 # Chains that are linear but for what is held, by name.
 CHAINS = {
     "sgd": optax.sgd(RATE),
@@ -98,11 +74,6 @@ def after_steps(loss, tx, steps=20):
     return iteration, jax.jit(
         lambda z: jax.lax.fori_loop(0, steps, lambda _, z: iteration.step(z), z)
     )(state)
-
-
-def hessian(seed=0, size=5):
-    root = np.random.default_rng(seed).normal(size=(size, size))
-    return root @ root.T / size + 0.3 * np.eye(size)
 
 
 def held_and_moving(tx, params):

@@ -75,6 +75,25 @@ def test_a_loop_over_sweeps_frees_what_they_sweep(kept):
     assert [member() for member in members[:3]] == [None] * 3
 
 
+@pytest.mark.parametrize(
+    "measure",
+    [rodflow.effective_sharpness, pytest.param(rodflow.edge, marks=pytest.mark.slow)],
+)
+def test_a_loop_over_readings_frees_chains_and_traces_each_once(kept, measure):
+    loss, chains = Counted(), []
+    for rate in (0.01, 0.02, 0.03, 0.04, 0.05, 0.06):
+        tx = optax.sgd(rate)
+        state = (START, tx.init(START))
+        first = measure(loss, tx, state)
+        loss.traces = 0
+        assert_trees_all_equal(measure(loss, tx, state), first)
+        assert loss.traces == 0
+        chains.append(weakref.ref(tx.update))
+        del tx
+    gc.collect()
+    assert [chain() for chain in chains[:2]] == [None] * 2
+
+
 def test_the_same_loss_and_chain_are_traced_once():
     loss, tx = Counted(), optax.adam(0.01)
     first = track(loss, tx)

@@ -55,7 +55,7 @@ def test_without_noise_all_paths_are_the_run_and_the_split_map_is_it(x64):
         loss=np.array([whole.loss(w[3]), whole.loss(w[6])]),
         sharpness=np.array([effective_sharpness(whole.loss, tx, states[t])[0] for t in (5, 8)]),
         alternation=np.array([swing[:3].mean(), swing[3:].mean()]),
-        deviation=np.array([(off[:2].sum() + off[1]) / 3, off[2:].mean()]),
+        deviation=np.array([off[:2].mean(), off[2:].mean()]),
         travelled=np.linalg.norm(w[[3, 6]] - w[0], axis=1),
     )
     for path in range(2):
@@ -63,6 +63,24 @@ def test_without_noise_all_paths_are_the_run_and_the_split_map_is_it(x64):
         assert_trees_all_close(one, expected, rtol=1e-6)
     assert_trees_all_close(found.flows["map"], found.iterates, rtol=1e-6)
     assert_trees_all_close(found.iterates.standard_error().loss, np.zeros(2), atol=1e-12)
+
+
+def test_the_same_iteration_and_flows_are_traced_once():
+    traces = []
+
+    def counted(w, batch):
+        traces.append(1)
+        return loss(w, batch)
+
+    iteration, flows = MinibatchIteration(counted, data(), 4, optax.sgd(0.1)), {}
+    options = {"paths": 2, "num_steps": 2, "every": 1, "flows": flows}
+    first = track_ensemble(iteration, jnp.zeros(2), KEY, **options)
+    traces.clear()
+    second = track_ensemble(iteration, jnp.zeros(2), KEY, **options)
+    assert_trees_all_close(first, second, rtol=0)
+    # A check that the loss is a scalar traces it, and compiles nothing.
+    assert len(traces) <= 1
+    assert np.isnan(first.iterates.deviation[:, 0]).all()  # one step has no midpoint
 
 
 def test_the_rod_has_the_law_of_the_runs_and_the_usual_equation_has_not():

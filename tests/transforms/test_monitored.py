@@ -145,11 +145,12 @@ def test_runs_under_vmap_read_as_each_alone():
     assert all(np.all(np.isfinite(x)) for x in jax.tree.leaves(found))
 
 
-def test_a_mean_forgets_a_tenth_at_each_reading():
-    seen = [state for _, state, _ in trained(rodflow.monitored(optax.sgd(0.2)), 4)]
+@pytest.mark.parametrize(("arguments", "decay"), [({}, 0.9), ({"decay": 0.5}, 0.5)])
+def test_a_mean_forgets_at_each_reading(arguments, decay):
+    seen = [state for _, state, _ in trained(rodflow.monitored(optax.sgd(0.2), **arguments), 4)]
     mean = float(seen[0].realized_edge)
     for state in seen[1:]:
-        mean = 0.9 * mean + 0.1 * float(state.realized_edge)
+        mean = decay * mean + (1 - decay) * float(state.realized_edge)
         np.testing.assert_allclose(state.mean_realized_edge, mean, rtol=1e-6)
 
 
@@ -250,6 +251,7 @@ def test_readings_inside_another_transformation_are_refused_by_a_model():
         ({"every": 0}, "`every` is 0; it must be at least 1."),
         ({"sharpness_every": 0}, "`sharpness_every` is 0; it must be at least 1."),
         ({"vectors": -1}, "`vectors` is -1; it must be at least 0."),
+        ({"decay": 1.0}, "`decay` is 1.0; it must be below 1."),
     ],
 )
 def test_values_out_of_range_are_refused(arguments, message):
